@@ -1,0 +1,59 @@
+# One target per thing that CI does, so that a person runs the same.
+# Needs Python 3.10 or newer and make; everything else goes into .venv.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+WORKERS ?= 1
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+
+.PHONY: help demo test lint format types docs bench clean
+
+help:
+	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=, REDIS_URL=, OPENAI_API_KEY=)"
+	@echo "make test    run all tests, with coverage"
+	@echo "make lint    check style      make format  mend style"
+	@echo "make types   check types      make docs    build the docs and run their code"
+	@echo "make bench   measure          make clean   remove what the other targets made"
+
+demo: $(VENV)/demo.installed
+	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS)
+
+test: $(VENV)/dev.installed
+	$(RUN) coverage erase
+	$(RUN) coverage run -m pytest $(ARGS)
+	$(RUN) coverage combine -q
+	$(RUN) coverage report --fail-under=95
+	$(RUN) coverage report --include='*/resumable_stream/_core/*' --fail-under=100
+
+lint: $(VENV)/dev.installed
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+format: $(VENV)/dev.installed
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+types: $(VENV)/dev.installed
+	$(RUN) mypy
+	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
+
+docs: $(VENV)/dev.installed
+	$(RUN) mkdocs build --strict --quiet
+	$(RUN) pytest README.md docs
+
+bench: $(VENV)/dev.installed
+	$(RUN) benchmarks.bench
+
+clean:
+	rm -rf $(VENV) build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# A group of dependencies, and the package itself, editable. Group names and pins are in pyproject.toml; pip 25.1 is the
+# first that reads them.
+$(VENV)/%.installed: pyproject.toml
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(RUN) pip install --quiet --disable-pip-version-check --editable . --group $*
+	touch $@

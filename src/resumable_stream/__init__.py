@@ -1,0 +1,62 @@
+"""Streams that outlive the request that started them.
+
+Start with `ResumableStreamContext`. Importing this package loads no driver and no framework.
+"""
+
+from __future__ import annotations
+
+from .abc import Codec, StreamBackend
+from .codecs import JSONCodec
+from .context import ResumableStreamContext, Settings
+from .exceptions import (
+    BackendError,
+    ConcurrentReadError,
+    ContextClosedError,
+    InvalidChunkError,
+    InvalidFactoryError,
+    InvalidInputError,
+    InvalidPositionError,
+    InvalidSettingError,
+    InvalidStreamIdError,
+    LimitExceededError,
+    PublisherError,
+    PublisherFailedError,
+    PublisherLostError,
+    ResumableStreamError,
+    StreamExistsError,
+    StreamGoneError,
+)
+from .stream import ResumableStream
+from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, StreamRole, StreamState
+
+__all__ = [
+    "BackendError",
+    "Codec",
+    "ConcurrentReadError",
+    "ContextClosedError",
+    "Factory",
+    "InvalidChunkError",
+    "InvalidFactoryError",
+    "InvalidInputError",
+    "InvalidPositionError",
+    "InvalidSettingError",
+    "InvalidStreamIdError",
+    "JSONCodec",
+    "LimitExceededError",
+    "Limits",
+    "PublisherError",
+    "PublisherFailedError",
+    "PublisherLostError",
+    "ResumableStream",
+    "ResumableStreamContext",
+    "ResumableStreamError",
+    "Settings",
+    "StreamBackend",
+    "StreamBlock",
+    "StreamEvent",
+    "StreamExistsError",
+    "StreamGoneError",
+    "StreamInfo",
+    "StreamRole",
+    "StreamState",
+]

@@ -1,0 +1,1 @@
+"""Decisions: pure functions and state machines. No await, no clock, no I/O."""

@@ -1,0 +1,100 @@
+"""The latest chunks of a live stream, in memory, for all readers of one process."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..types import RawChunk
+
+_CHUNK_OVERHEAD = 64
+"""Roughly what Python needs for a short string besides its characters, in bytes."""
+
+
+class Block(NamedTuple):
+    """Consecutive chunks as they arrived together. Shared by readers: not to be changed."""
+
+    first: int
+    chunks: Sequence[RawChunk]
+
+    @property
+    def stop(self) -> int:
+        """Index after the last chunk."""
+        return self.first + len(self.chunks)
+
+
+class Window:
+    """A gapless range of chunks that grows at the end and forgets at the start.
+
+    Readers ask by *ordinal*, the running number of a block, so that the next block costs the same for one reader and
+    for ten thousand, and whatever the window's size.
+    """
+
+    __slots__ = ("_blocks", "_bytes", "_dropped", "_max_bytes", "_sizes", "stop")
+
+    def __init__(self, start: int, max_bytes: int) -> None:
+        self._blocks: deque[Block] = deque()
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+        self._max_bytes = max_bytes
+        self._dropped = 0
+        self.stop = start
+        """Index after the last chunk."""
+
+    @property
+    def start(self) -> int:
+        """Index of the first chunk that is still here."""
+        return self._blocks[0].first if self._blocks else self.stop
+
+    def offer(self, block: Block, size: int) -> bool:
+        """Take what is new in ``block``, whose chunks have ``size`` bytes; drop the oldest blocks that no longer fit.
+
+        Returns:
+            False if chunks are missing before it: nothing was taken, the log has to be read. True otherwise, also when
+            there was nothing new in it.
+        """
+        if block.first > self.stop:
+            return False
+        if block.stop > self.stop:
+            self._take(tail_of(block, self.stop), size)
+        return True
+
+    def ordinal_of(self, index: int) -> int | None:
+        """Return the ordinal of the block that has, or will have, chunk ``index``; ``None`` if it was dropped."""
+        if index < self.start:
+            return None
+        if index >= self.stop:
+            return self._dropped + len(self._blocks)
+        return self._dropped + bisect_right(self._blocks, index, key=_first_of) - 1
+
+    def block_at(self, ordinal: int) -> Block | None:
+        """Return a block, or ``None`` if it is not there yet.
+
+        Raises:
+            LookupError: It was dropped.
+        """
+        position = ordinal - self._dropped
+        if position < 0:
+            raise LookupError(ordinal)
+        return self._blocks[position] if position < len(self._blocks) else None
+
+    def _take(self, block: Block, size: int) -> None:
+        self._blocks.append(block)
+        self._sizes.append(size + _CHUNK_OVERHEAD * len(block.chunks))
+        self._bytes += self._sizes[-1]
+        self.stop = block.stop
+        while self._bytes > self._max_bytes and len(self._blocks) > 1:
+            self._blocks.popleft()
+            self._bytes -= self._sizes.popleft()
+            self._dropped += 1
+
+
+def tail_of(block: Block, index: int) -> Block:
+    """Return the part of ``block`` from ``index`` on."""
+    return block if index <= block.first else Block(index, block.chunks[index - block.first :])
+
+
+def _first_of(block: Block) -> int:
+    return block.first

@@ -1,0 +1,1 @@
+"""Tasks: what runs between the context and a backend."""

@@ -1,0 +1,114 @@
+"""What one process knows of one live stream."""
+
+from __future__ import annotations
+
+import anyio
+
+from .._core.packing import unpack
+from .._core.window import Block, Window
+from ..exceptions import BackendError, ResumableStreamError, StreamGoneError
+from ..types import End, Entry, Limits, Page, Push, StreamInfo
+
+
+class Feed:
+    """The live end of a stream, shared by all its readers in this process.
+
+    It grows from what the publisher logged, if that is here, or from pushes and the log. Whatever comes twice is taken
+    once, and whatever comes too early is left to the log, so all of these may feed it at the same time.
+    """
+
+    def __init__(self, info: StreamInfo, limits: Limits) -> None:
+        self.stream_id = info.stream_id
+        self.generation = info.generation
+        self.window = Window(info.length, limits.window_bytes)
+        self.end: End | None = info.end
+        """How the stream ended, once all its chunks are in the window."""
+        self.error: ResumableStreamError | None = None
+        """Why no more can be read here, although the stream may go on."""
+        self.cause: BaseException | None = None
+        """What the factory raised, if it ran here."""
+        self.is_published_here = False
+        self.is_subscribed = False
+        self.readers = 0
+        self.was_heard = False
+        """Whether anything came since the hub looked last."""
+        self._changed: anyio.Event | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.end is not None or self.error is not None
+
+    async def wait(self) -> None:
+        """Return when something has changed since this call."""
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def offer(self, block: Block, size: int) -> bool:
+        """Take what is new in a logged block; return whether it joined on."""
+        joined = self.window.offer(block, size)
+        self._wake()
+        return joined
+
+    def finish(self, end: End) -> None:
+        """Take note of the end. All chunks are here."""
+        if not self.is_over:
+            self.end = end
+            self._wake()
+
+    def fail(self, error: ResumableStreamError) -> None:
+        """Give up: readers get what is here, and then ``error``."""
+        if not self.is_over:
+            self.error = error
+            self._wake()
+
+    def take_push(self, push: Push) -> bool:
+        """Take what was pushed; return whether it joined on. If not, the log has to be read."""
+        self.was_heard = True
+        if push.generation != self.generation:
+            return False
+        if push.entry is not None and not self._take_entry(push.entry):
+            return False
+        if push.end is not None:
+            if self.window.stop != push.length:
+                return False
+            self.finish(push.end)
+        return True
+
+    def take_page(self, page: Page | None, start: int) -> bool:
+        """Take what was read from the log at ``start``, the window's end then; return whether that is all there was.
+
+        More may have been pushed since, so that the window is ahead of the page.
+        """
+        if page is None or page.info.generation != self.generation:
+            self.fail(StreamGoneError(self.stream_id))
+            return True
+        for entry in page.entries:
+            if not self._take_entry(entry):
+                break
+        if self.window.stop == page.info.length and page.info.end is not None:
+            self.finish(page.info.end)
+        elif page.info.length < start or self.window.stop == start < page.info.length:
+            self.fail(StreamGoneError(self.stream_id))  # the store lost chunks that it had accepted
+        return self.is_over or self.window.stop >= page.info.length
+
+    def _take_entry(self, entry: Entry) -> bool:
+        return self.offer(block_of(entry), len(entry.payload))
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+
+def block_of(entry: Entry) -> Block:
+    """Return the chunks of an entry.
+
+    Raises:
+        BackendError: The payload is damaged, or was written by something else.
+    """
+    try:
+        return Block(entry.first, unpack(entry.payload, entry.count))
+    except ValueError as error:
+        raise BackendError(f"cannot read what is logged: {error}") from error

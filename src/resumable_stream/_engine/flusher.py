@@ -1,0 +1,74 @@
+"""The one task of a process that appends to the log."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import anyio
+
+from ..abc import StreamBackend
+from ..exceptions import BackendError
+from ..types import Append, Appended
+
+_MAX_APPENDS = 256
+_MAX_BYTES = 1024 * 1024
+
+
+class Appender(Protocol):
+    """Something that has appends to make, one at a time."""
+
+    def take_append(self) -> Append:
+        """Return the append to make now."""
+
+    def on_appended(self, answer: Appended) -> None:
+        """Learn what became of it."""
+
+    def on_unreachable(self, error: BackendError) -> None:
+        """Learn that it is not known what became of it."""
+
+
+class Flusher:
+    """Sends what is ready, for all streams together, as soon as what was sent before is answered.
+
+    There is no timer: what comes alone goes at once, and what comes while an append is in flight goes together.
+    """
+
+    def __init__(self, backend: StreamBackend) -> None:
+        self._backend = backend
+        self._ready: deque[Appender] = deque()
+        self._wake: anyio.Event | None = None
+
+    def schedule(self, appender: Appender) -> None:
+        """Have its append taken and made. To be called again only after it was answered."""
+        self._ready.append(appender)
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = None
+
+    async def run(self) -> None:
+        """Append until cancelled."""
+        while True:
+            while not self._ready:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        appenders: list[Appender] = []
+        appends: list[Append] = []
+        size = 0
+        while self._ready and len(appends) < _MAX_APPENDS and size < _MAX_BYTES:
+            appender = self._ready.popleft()
+            append = appender.take_append()
+            appenders.append(appender)
+            appends.append(append)
+            size += len(append.payload)
+        try:
+            answers = await self._backend.append(appends)
+        except BackendError as error:
+            for appender in appenders:
+                appender.on_unreachable(error)
+        else:
+            for appender, answer in zip(appenders, answers, strict=True):
+                appender.on_appended(answer)

@@ -1,0 +1,146 @@
+"""The live streams of one process, and how they are kept up with the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ..abc import StreamBackend
+from ..exceptions import BackendError, ContextClosedError, ResumableStreamError
+from ..types import Limits, Push, StreamInfo
+from .feed import Feed
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("resumable_stream")
+
+
+class Hub:
+    """Hands out one feed per live stream, and subscribes to those whose publisher is elsewhere.
+
+    A push is only a hint. When one does not join on, or the backend says that some may be missing, or none came for
+    ``check_interval`` seconds, the log is read.
+    """
+
+    def __init__(self, backend: StreamBackend, limits: Limits, tasks: TaskGroup, check_interval: float) -> None:
+        self._backend = backend
+        self._limits = limits
+        self._tasks = tasks
+        self._check_interval = check_interval
+        self._feeds: dict[str, Feed] = {}
+        self._updating: set[Feed] = set()
+        self._outdated: set[Feed] = set()
+        self._is_closed = False
+
+    def publish(self, info: StreamInfo) -> Feed:
+        """Return the feed of a stream that is published here from now on: its publisher fills it."""
+        feed = self._feed_of(info)
+        feed.is_published_here = True
+        return feed
+
+    def disown(self, feed: Feed) -> None:
+        """Take note that its publisher is gone from here. Readers go on with what is in the store."""
+        feed.is_published_here = False
+        if feed.readers and not feed.is_over:
+            self._update(feed)
+        self._drop_unused(feed)
+
+    def follow(self, info: StreamInfo) -> Feed:
+        """Return the feed of a stream for one more reader, who gives it back with `release`."""
+        if not info.is_running:
+            feed = Feed(info, self._limits)
+        else:
+            feed = self._feed_of(info)
+            if not feed.is_published_here and feed.readers == 0:
+                self._update(feed)
+        feed.readers += 1
+        return feed
+
+    def release(self, feed: Feed) -> None:
+        """Give back what `follow` returned."""
+        feed.readers -= 1
+        self._drop_unused(feed)
+
+    def close(self) -> None:
+        """Let go of all readers that still wait. Nothing is started any more."""
+        self._is_closed = True
+        for feed in self._feeds.values():
+            feed.fail(ContextClosedError("the context was left while the stream was being read"))
+
+    async def watch(self) -> None:
+        """Read the log of streams that were silent, for as long as they are: the last push may have been lost."""
+        while True:
+            await anyio.sleep(self._check_interval)
+            for feed in list(self._feeds.values()):
+                if not feed.was_heard and not feed.is_published_here:
+                    self._update(feed)
+                feed.was_heard = False
+
+    def _feed_of(self, info: StreamInfo) -> Feed:
+        feed = self._feeds.get(info.stream_id)
+        if feed is None or feed.generation != info.generation or feed.is_over:
+            feed = self._feeds[info.stream_id] = Feed(info, self._limits)
+        return feed
+
+    def _drop_unused(self, feed: Feed) -> None:
+        if feed.readers or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
+            return
+        del self._feeds[feed.stream_id]
+        if feed.is_subscribed or feed in self._updating:
+            self._start(self._unsubscribe, feed.stream_id)
+
+    async def _unsubscribe(self, stream_id: str) -> None:
+        if stream_id in self._feeds:
+            return  # somebody came meanwhile
+        try:
+            await self._backend.unsubscribe(stream_id)
+        except ResumableStreamError as error:
+            _logger.warning("could not unsubscribe: %s", error)
+
+    def _update(self, feed: Feed) -> None:
+        """Have the log read, once more if that is under way."""
+        self._outdated.add(feed)
+        if feed not in self._updating:
+            self._updating.add(feed)
+            self._start(self._read_log, feed)
+
+    def _start(self, function: Callable[[T], Coroutine[Any, Any, None]], argument: T) -> None:
+        if not self._is_closed:
+            self._tasks.start_soon(function, argument)
+
+    async def _read_log(self, feed: Feed) -> None:
+        try:
+            if not feed.is_subscribed:
+                await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed))
+                feed.is_subscribed = True
+            while feed in self._outdated:
+                self._outdated.discard(feed)
+                await self._catch_up(feed)
+        except ResumableStreamError as error:
+            feed.fail(error)
+        finally:
+            self._outdated.discard(feed)
+            self._updating.discard(feed)
+
+    async def _catch_up(self, feed: Feed) -> None:
+        has_all = False
+        while not has_all:
+            start = feed.window.stop
+            page = await self._backend.read(feed.stream_id, start, self._limits.page_bytes)
+            has_all = feed.take_page(page, start)
+
+    def _on_push(self, feed: Feed, push: Push | None) -> None:
+        if feed.is_over:
+            return
+        try:
+            has_joined = push is not None and feed.take_push(push)
+        except BackendError as error:
+            feed.fail(error)
+        else:
+            if not has_joined:
+                self._update(feed)

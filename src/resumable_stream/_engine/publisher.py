@@ -1,0 +1,160 @@
+"""The task that drives one factory into the log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+
+from .._core.outbox import Outbox
+from .._core.window import Block
+from ..exceptions import BackendError
+from ..types import Append, Appended, AppendStatus, End, Limits, RawChunk, StreamInfo, StreamState
+from .feed import Feed
+from .flusher import Flusher
+from .source import opened_source
+
+_MAX_MESSAGE = 2000
+_RECORD_TIMEOUT = 5.0
+
+
+class Publisher:
+    """Runs a factory, logs its chunks, hands them to the readers here once they are logged, and records the end.
+
+    Args:
+        info: The stream, as it was acquired.
+        factory: What makes the chunks.
+        encode: Turns what the factory yields into chunks; ``None`` if it yields chunks.
+        feed: Gets what is logged.
+        flusher: Makes the appends.
+        limits: Bounds of chunks and of what is pending.
+    """
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        factory: Callable[[], Any],
+        encode: Callable[[Any], RawChunk] | None,
+        feed: Feed,
+        flusher: Flusher,
+        limits: Limits,
+    ) -> None:
+        self.feed = feed
+        self._factory = factory
+        self._encode = encode
+        self._flusher = flusher
+        self._outbox = Outbox(info, limits)
+        self._is_appending = False
+        self._was_renewed = True
+        self._is_cut_off = False
+        self._scope = anyio.CancelScope()
+        self._reason = ""
+        self._answered: anyio.Event | None = None
+
+    async def run(self) -> None:
+        """Publish until the end. Never raises what the factory raised: that is recorded."""
+        end: End | None = None
+        try:
+            with self._scope:
+                end = await self._produce()
+        finally:
+            # Also when the task itself is cancelled, from outside: the stream must not stay "running".
+            with anyio.move_on_after(None if end else _RECORD_TIMEOUT, shield=True):
+                await self._record(end or End(StreamState.STOPPED, reason=self._reason or "cancelled"))
+
+    def stop(self, reason: str) -> None:
+        """Cancel the factory, keep what it made, and end as ``STOPPED``."""
+        self._reason = reason
+        self._scope.cancel()
+
+    def renew_lease(self) -> None:
+        """Append nothing, unless something was appended since the last call."""
+        if not self._was_renewed:
+            self._schedule()
+        self._was_renewed = False
+
+    def take_append(self) -> Append:
+        """Return the append to make now."""
+        self._was_renewed = True
+        return self._outbox.take()
+
+    def on_appended(self, answer: Appended) -> None:
+        """Hand on what is logged; give up if it was refused."""
+        self._is_appending = False
+        append, batch = self._outbox.acknowledge()
+        if answer.status is not AppendStatus.ACCEPTED:
+            self._cut_off()
+        else:
+            if batch.chunks:
+                self.feed.offer(Block(batch.first, batch.chunks), batch.size)
+            if append.end is not None:
+                self.feed.finish(append.end)
+            if self._outbox.has_more:
+                self._schedule()
+        self._wake()
+
+    def on_unreachable(self, error: BackendError) -> None:
+        """Give up: the log cannot be written."""
+        self.feed.fail(error)
+        self._cut_off()
+        self._wake()
+
+    async def _produce(self) -> End:
+        try:
+            async with opened_source(self._factory) as chunks:
+                await self._pump(chunks)
+        except Exception as error:  # noqa: BLE001  # a task boundary: whatever the factory raised is recorded
+            return self._failed(error)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                raise
+            # Nobody cancelled us: the factory awaited something that was cancelled. That is its failure, and must not
+            # reach the task group, which would take it for its own and end all the other publishers.
+            return self._failed(error)
+        return End(StreamState.DONE)
+
+    def _failed(self, error: BaseException) -> End:
+        self.feed.cause = error
+        return End(StreamState.FAILED, _name_of(type(error)), str(error)[:_MAX_MESSAGE])
+
+    async def _pump(self, chunks: Any) -> None:
+        put, encode = self._outbox.put, self._encode
+        async for chunk in chunks:
+            is_full = put(chunk if encode is None else encode(chunk))
+            if not self._is_appending:
+                self._schedule()
+            if is_full:
+                await self._until(lambda: not self._outbox.is_full)
+
+    async def _record(self, end: End) -> None:
+        if self._is_cut_off:
+            return
+        self._outbox.finish(end)
+        self._schedule()
+        await self._until(lambda: not self._is_appending and not self._outbox.has_more)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not (self._is_cut_off or condition()):
+            self._answered = anyio.Event()
+            await self._answered.wait()
+
+    def _schedule(self) -> None:
+        if not self._is_appending and not self._is_cut_off:
+            self._is_appending = True
+            self._flusher.schedule(self)
+
+    def _cut_off(self) -> None:
+        """Nothing can be appended any more."""
+        self._is_cut_off = True
+        self._scope.cancel()
+
+    def _wake(self) -> None:
+        if self._answered is not None:
+            self._answered.set()
+            self._answered = None
+
+
+def _name_of(error: type[BaseException]) -> str:
+    return error.__qualname__ if error.__module__ == "builtins" else f"{error.__module__}.{error.__qualname__}"

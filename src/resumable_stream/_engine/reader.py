@@ -1,0 +1,120 @@
+"""One position over one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from copy import copy
+
+from .._core.window import Block, tail_of
+from ..abc import StreamBackend
+from ..exceptions import (
+    InvalidPositionError,
+    PublisherFailedError,
+    PublisherLostError,
+    StreamGoneError,
+)
+from ..types import Entry, StreamState
+from .feed import Feed, block_of
+
+
+class Reader:
+    """Reads a stream from an index on: from the log while it is behind, then from the feed.
+
+    Cancelling a read is safe: no chunk is lost.
+    """
+
+    def __init__(self, backend: StreamBackend, feed: Feed, index: int, page_bytes: int) -> None:
+        self.feed = feed
+        self.index = index
+        """Index of the next chunk."""
+        self._backend = backend
+        self._page_bytes = page_bytes
+        self._page: deque[Entry] = deque()
+        self._ordinal: int | None = None
+
+    async def next_block(self) -> Block | None:
+        """Return the next chunks, or ``None`` after the last.
+
+        Raises:
+            PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
+            StreamGoneError: The chunks that should be next are not in the store any more.
+            BackendError: The store cannot be read. Reading on later is possible, from ``index``.
+        """
+        while True:
+            block = self._from_page() or self._from_window()
+            if block is not None:
+                self.index = block.stop
+                return block
+            if self.index < self.feed.window.start:
+                await self._read_page()
+            elif self.feed.is_over:
+                self._raise_end()
+                return None
+            else:
+                await self.feed.wait()
+
+    async def skip_characters(self, count: int, stop: int) -> Block | None:
+        """Read past ``count`` characters, all before index ``stop``; return the rest of the chunk that they end in.
+
+        Raises:
+            InvalidPositionError: There are not so many, or the chunks are no text.
+        """
+        while count > 0 and self.index < stop:
+            block = await self.next_block()
+            assert block is not None, "these chunks are logged"
+            for at, chunk in enumerate(block.chunks):
+                if not isinstance(chunk, str):
+                    raise InvalidPositionError("only text has characters to skip")
+                if count < len(chunk):
+                    return Block(block.first + at, [chunk[count:], *block.chunks[at + 1 :]])
+                count -= len(chunk)
+                if count == 0:
+                    return tail_of(block, block.first + at + 1) if at + 1 < len(block.chunks) else None
+        if count > 0:
+            raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
+        return None
+
+    def _from_page(self) -> Block | None:
+        while self._page:
+            entry = self._page.popleft()
+            if entry.first > self.index:
+                raise StreamGoneError(self.feed.stream_id)
+            if entry.stop > self.index:
+                return tail_of(block_of(entry), self.index)
+        return None
+
+    def _from_window(self) -> Block | None:
+        window = self.feed.window
+        if self._ordinal is None:
+            self._ordinal = window.ordinal_of(self.index)
+        while self._ordinal is not None:
+            try:
+                block = window.block_at(self._ordinal)
+            except LookupError:  # too slow: the log has it
+                self._ordinal = None
+                return None
+            if block is None:
+                return None
+            self._ordinal += 1
+            if block.stop > self.index:
+                return tail_of(block, self.index)
+        return None
+
+    async def _read_page(self) -> None:
+        page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
+        if page is None or page.info.generation != self.feed.generation or not page.entries:
+            raise StreamGoneError(self.feed.stream_id)
+        self._page.extend(page.entries)
+
+    def _raise_end(self) -> None:
+        """Raise what the stream ended with, unless it just ended."""
+        feed = self.feed
+        if feed.error is not None:
+            # A copy, as each raise adds to the traceback of what it raises, and all readers share this one.
+            raise copy(feed.error) from feed.error.__cause__
+        assert feed.end is not None, "over"
+        if feed.end.state is StreamState.FAILED:
+            error = PublisherFailedError(feed.stream_id, feed.end.error_type, feed.end.error_message)
+            raise error from feed.cause
+        if feed.end.state is StreamState.LOST:
+            raise PublisherLostError(feed.stream_id)

@@ -1,0 +1,64 @@
+"""What a factory makes, as one async iterator that is closed when it is no longer needed."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from ..exceptions import InvalidFactoryError
+
+_logger = logging.getLogger("resumable_stream")
+
+_CLOSE_TIMEOUT = 5.0
+
+
+@asynccontextmanager
+async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterable[Any]]:
+    """Call the factory, and close what it made on leaving: its ``finally`` blocks run, for a few seconds at most.
+
+    Raises:
+        InvalidFactoryError: What it made cannot be iterated over.
+    """
+    made = factory()
+    if inspect.isawaitable(made):
+        made = await made
+    try:
+        yield _as_async(made)
+    finally:
+        with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True) as scope:
+            await _close(made)
+        if scope.cancelled_caught:
+            _logger.warning("gave up waiting for the clean-up of a factory after %s s", _CLOSE_TIMEOUT)
+
+
+def _as_async(made: Any) -> AsyncIterable[Any]:
+    if isinstance(made, AsyncIterable):
+        return made
+    # Iterable, but one chunk and not many: most often a factory that returns where it should yield.
+    if isinstance(made, Iterable) and not isinstance(made, (str, bytes, bytearray, memoryview, Mapping)):
+        return _iterate(made)
+    raise InvalidFactoryError(
+        f"a factory returns an iterable of chunks, asynchronous or not, not {type(made).__name__}"
+    )
+
+
+async def _iterate(chunks: Iterable[Any]) -> AsyncIterator[Any]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def _close(made: Any) -> None:
+    close = getattr(made, "aclose", None) or getattr(made, "close", None)
+    if close is None:
+        return
+    try:
+        closing = close()
+        if inspect.isawaitable(closing):
+            await closing
+    except Exception as error:  # noqa: BLE001  # the user's code; the stream's own end is what matters
+        _logger.warning("the clean-up of a factory raised %s", type(error).__name__)

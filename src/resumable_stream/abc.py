@@ -1,0 +1,136 @@
+"""The plug-in contracts. Each sentence here has a test in `resumable_stream.testing`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from .types import Acquired, Append, Appended, Claim, Page, Push, RawChunk, StreamInfo
+
+__all__ = ["Codec", "OnPush", "StreamBackend"]
+
+OnPush = Callable[["Push | None"], None]
+"""Called with what was pushed, or with ``None``: something may have been missed, read the log."""
+
+
+class Codec(ABC):
+    """Turns the values that a factory yields into what the log stores, and back.
+
+    `decode(encode(value))` equals ``value``. Both are called on the event loop, once per chunk and reader: keep them
+    fast. An exception from `encode` fails the stream; one from `decode` is raised to the reader.
+    """
+
+    @abstractmethod
+    def encode(self, value: Any) -> RawChunk:
+        """Return ``value`` as text or bytes: the same of the two for all values."""
+
+    @abstractmethod
+    def decode(self, chunk: RawChunk) -> Any:
+        """Return the value that `encode` was given. It is the caller's own: never the same object twice."""
+
+
+class StreamBackend(ABC):
+    """Keeps streams: append-only logs of entries, with an owner, a state and an expiry.
+
+    One backend object serves one event loop. Its methods may be called from many tasks at once.
+
+    **The log is the truth.** A push is a hint: it may be lost, doubled, late, or come without content. Whoever follows
+    a stream subscribes first, then reads, then joins the two by index.
+
+    **Time** is the store's own. It alone decides whether a lease has lapsed or a retention has passed, so callers whose
+    clocks disagree still agree about a stream.
+
+    **Cancellation.** A cancelled call was either carried out or not; it was never carried out in part. Repeating it is
+    always safe.
+
+    **Errors.** What a method cannot do for reasons outside its arguments is a `BackendError`. Ids, positions and sizes
+    were checked by the caller.
+    """
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Get ready. Called once, before anything else.
+
+        Raises:
+            BackendError: The store cannot be reached, or is not one that this backend can work with.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of all that was opened, and of nothing else. Works after a failed `connect`, and twice."""
+
+    @abstractmethod
+    async def acquire(self, stream_id: str, claim: Claim) -> Acquired:
+        """Become the publisher of a stream, or learn of the one there is: in one atomic step.
+
+        However many callers race, exactly one is told that it is the publisher of an epoch.
+
+        An unknown stream is created as ``RUNNING``, empty, with the claim's token as its generation, epoch 1, and a
+        lease that starts now. Where ``claim.allow_new`` is false nothing is written, and ``info`` is ``None``.
+
+        A lost stream, where ``claim.allow_lost`` is true and it is still readable, becomes ``RUNNING`` again under the
+        next epoch, with its chunks, its generation and a new lease.
+
+        Any other stream is described and left as it is. When its retention has passed, ``is_readable`` is false. When
+        its tombstone has passed too, it is unknown: the id is free for a new generation.
+
+        A call repeated with the same token is answered alike, so a lost reply does no harm.
+        """
+
+    @abstractmethod
+    async def append(self, appends: Sequence[Append]) -> list[Appended]:
+        """Log chunks and record ends, of many streams at once. The answers are in the order of ``appends``.
+
+        Each append is atomic for itself: its chunks, its end, the renewed lease and the push to subscribers happen
+        together or not at all. One that is refused does not keep the others from happening. There is at most one
+        append for a stream in a call.
+
+        An append is *accepted* if the stream is running under its generation and epoch, the lease has not lapsed, and
+        the log ends at ``first``. One without chunks and end renews the lease.
+
+        An append that was accepted before, and is repeated while it is the last one of its stream, is accepted again
+        and changes nothing.
+
+        A stream that ends stops its lease, stays readable for the claim's retention, and takes no further append.
+        """
+
+    @abstractmethod
+    async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
+        """Read entries from the one that contains chunk ``start``, until their payloads reach ``max_bytes``.
+
+        The first entry is returned however large it is, so there is progress; none if ``max_bytes`` is 0. A page may
+        end earlier than it must. The description is from the same moment as the entries.
+
+        A stream can still be read for a minute after its retention, for readers who joined before; then its entries
+        may be missing. ``None`` means that nothing is left of it.
+        """
+
+    @abstractmethod
+    async def subscribe(self, stream_id: str, on_push: OnPush) -> None:
+        """Call ``on_push`` for each append to a stream that happens after this method returned.
+
+        ``on_push`` is called on the event loop and must neither block nor raise. Pushes of one stream are in the order
+        of its appends. ``on_push(None)`` is called when pushes may have been missed, such as after a reconnect, and
+        when the stream was deleted. The stream need not exist. There is one subscription per stream and backend: the
+        caller shares it.
+        """
+
+    @abstractmethod
+    async def unsubscribe(self, stream_id: str) -> None:
+        """End the subscription. ``on_push`` is not called any more. Without a subscription, nothing happens."""
+
+    @abstractmethod
+    async def delete(self, stream_id: str) -> bool:
+        """Forget a stream and its chunks, running or not, without leaving a tombstone.
+
+        Returns:
+            Whether there was one.
+        """
+
+    @abstractmethod
+    def scan(self) -> AsyncIterator[StreamInfo]:
+        """Describe the streams there are, tombstones included, in no particular order.
+
+        A stream that exists all the while is described exactly once. One that comes or goes meanwhile may be missing.
+        """

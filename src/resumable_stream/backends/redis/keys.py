@@ -1,0 +1,43 @@
+"""The names of what we keep in Redis."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ...exceptions import InvalidSettingError
+
+# No braces, which would move the hash tag, and nothing that means something in a pattern of SCAN.
+_PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
+_RECORD = ":record"
+
+
+class StreamKeys(NamedTuple):
+    """Keys and channel of one stream. The braces make a Redis Cluster keep both keys on one node."""
+
+    record: str
+    log: str
+    channel: str
+
+
+class Keys:
+    """Names under one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        if not _PREFIX.fullmatch(prefix):
+            raise InvalidSettingError("key_prefix has 1 to 100 characters: letters a-z and A-Z, digits, and _ . : -")
+        self._prefix = prefix
+
+    def of(self, stream_id: str) -> StreamKeys:
+        """Return the names of one stream."""
+        base = f"{self._prefix}:{{{stream_id}}}"
+        return StreamKeys(base + _RECORD, base + ":log", base + ":push")
+
+    @property
+    def record_pattern(self) -> str:
+        """Matches the records of all streams, for SCAN."""
+        return f"{self._prefix}:{{*}}{_RECORD}"
+
+    def stream_id_of(self, record: str) -> str:
+        """Return the id of the stream that a record belongs to."""
+        return record[len(self._prefix) + 2 : -len(_RECORD) - 1]

@@ -1,0 +1,30 @@
+-- Become the publisher of a stream, or learn of the one there is.
+--
+-- KEYS  1 record  2 log
+-- ARGV  1 token  2 lease, ms  3 retention, ms  4 tombstone, ms  5 "1" to create an unknown stream
+--       6 "1" to take over a lost one
+-- Returns {1 if the caller is the publisher else 0, description}
+
+local meta, log = KEYS[1], KEYS[2]
+local token, lease, retention, tombstone = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now = clock()
+local d = describe(meta, now)
+
+local function own(epoch)
+  redis.call('HSET', meta, 'owner', token, 'epoch', epoch, 'lease', lease, 'retention', retention,
+    'tombstone', tombstone, 'leased_until', integer(now + lease))
+  expire(meta, log, tonumber(lease), tonumber(retention), tonumber(tombstone))
+end
+
+if not d or d.is_id_free then
+  if ARGV[5] ~= '1' then return {0, {}} end
+  redis.call('UNLINK', meta, log)
+  redis.call('HSET', meta, 'generation', token, 'length', 0, 'created_at', integer(now))
+  own(1)
+  d = describe(meta, now)
+elseif ARGV[6] == '1' and d.state == 'lost' and d.is_readable then
+  own(integer(d.epoch + 1))
+  redis.call('HDEL', meta, 'stop')
+  d = describe(meta, now)
+end
+return {d.owner == token and 1 or 0, reply(d)}

@@ -1,0 +1,55 @@
+-- Prelude of the other scripts: what a stream's record says, judged by the server's clock.
+--
+-- The record is a hash:
+--   generation, epoch, owner       who may append; owner is the token of the newest claim
+--   length                         chunks logged
+--   lease, retention, tombstone    the owner's terms, in ms
+--   leased_until                   when the publisher counts as lost, in ms since 1970
+--   created_at                     in ms since 1970
+--   state, end, ended_at           the final state, its details as JSON, and when; absent while running
+--   stop                           set when someone asked the publisher to stop
+-- The log is a stream of entries {first}-{count}: the payload of chunks first .. first+count-1, in the one field "c".
+
+local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
+
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Whole numbers as Redis wants them: tostring() would round 1.7e12.
+local function integer(number)
+  return string.format('%.0f', number)
+end
+
+-- Returns nil if there is no record.
+local function describe(meta, now)
+  local f = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'created_at', 'leased_until', 'lease',
+    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop')
+  if not f[1] then return nil end
+  local d = {
+    generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
+    lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
+    ending = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12], stop = f[13] and 1 or 0,
+  }
+  if d.state == 'running' and now > d.leased_until then
+    d.state, d.ended_at = 'lost', d.leased_until
+  end
+  d.has_ended = d.state ~= 'running'
+  d.is_readable = not d.has_ended or now < d.ended_at + d.retention
+  d.is_id_free = d.has_ended and now >= d.ended_at + d.retention + d.tombstone
+  return d
+end
+
+-- The reply from which a description is decoded; an empty one says that there is no record.
+local function reply(d)
+  if not d then return {} end
+  return {d.generation, d.epoch, d.length, d.created_at, d.state, d.ending, integer(d.ended_at),
+    d.is_readable and 1 or 0, d.is_id_free and 1 or 0}
+end
+
+-- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
+local function expire(meta, log, from_now, retention, tombstone)
+  redis.call('PEXPIRE', log, integer(from_now + retention + GRACE))
+  redis.call('PEXPIRE', meta, integer(from_now + retention + math.max(tombstone, GRACE)))
+end

@@ -1,0 +1,105 @@
+"""The Lua scripts, and what their replies mean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from ...types import Appended, AppendStatus, End, Entry, Push, StreamInfo, StreamState
+
+_STATUSES = (AppendStatus.ACCEPTED, AppendStatus.FENCED, AppendStatus.GONE, AppendStatus.MISPLACED)
+
+
+class Script(NamedTuple):
+    """A script's text, and the name under which the server caches it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def load(name: str) -> Script:
+    """Return the script of a ``.lua`` file beside this module."""
+    folder = files(__package__) / "lua"
+    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("describe", name))
+    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def milliseconds(seconds: float) -> int:
+    """Return what Redis wants to be told."""
+    return round(seconds * 1000)
+
+
+def encode_end(end: End | None) -> tuple[str, str]:
+    """Return state and details of an end, each empty for none."""
+    if end is None:
+        return "", ""
+    return end.state.value, json.dumps([end.state.value, end.error_type, end.error_message, end.reason])
+
+
+def _decode_end(ending: bytes) -> End | None:
+    if not ending:
+        return None
+    state, *details = json.loads(ending)
+    return End(StreamState(state), *details)
+
+
+class Description(NamedTuple):
+    """A stream as ``describe.lua`` sees it."""
+
+    info: StreamInfo
+    is_id_free: bool
+
+
+def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | None:
+    """Return the description in a reply of ``describe.lua``, or ``None`` if it says that there is none."""
+    if not reply:
+        return None
+    generation, epoch, length, created_at, state, ending, ended_at, is_readable, is_id_free = reply
+    end = _decode_end(ending) or End(StreamState(state.decode()))
+    info = StreamInfo(
+        stream_id=stream_id,
+        generation=generation.decode(),
+        epoch=int(epoch),
+        state=end.state,
+        length=int(length),
+        created_at=int(created_at) / 1000,
+        ended_at=None if end.state is StreamState.RUNNING else int(ended_at) / 1000,
+        is_readable=bool(is_readable),
+        error_type=end.error_type,
+        error_message=end.error_message,
+        reason=end.reason,
+    )
+    return Description(info, bool(is_id_free))
+
+
+def decode_appended(reply: Sequence[int]) -> list[Appended]:
+    """Return the answers of ``append.lua``."""
+    return [
+        Appended(_STATUSES[status], length, bool(stop))
+        for status, length, stop in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+    ]
+
+
+def decode_page(reply: Sequence[bytes]) -> list[Entry]:
+    """Return the entries of ``read.lua``."""
+    return [_decode_entry(entry_id, payload) for entry_id, payload in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def _decode_entry(entry_id: bytes, payload: bytes) -> Entry:
+    first, _, count = entry_id.partition(b"-")
+    return Entry(int(first), int(count), payload)
+
+
+def decode_push(message: bytes) -> Push | None:
+    """Return what ``append.lua`` published; ``None`` for the empty message that only says: look."""
+    if not message:
+        return None
+    header, _, payload = message.partition(b"\n")
+    generation, first, count, ending = header.split(b" ", 3)
+    pushed = Entry(int(first), int(count), payload)
+    return Push(generation.decode(), pushed.stop, pushed if pushed.count else None, _decode_end(ending))

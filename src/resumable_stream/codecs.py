@@ -1,0 +1,29 @@
+"""Codecs that come with the package."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from typing_extensions import override
+
+from .abc import Codec
+from .types import RawChunk
+
+__all__ = ["JSONCodec"]
+
+
+class JSONCodec(Codec):
+    """JSON values: each chunk is anything that the standard library's `json` can write, and read back as it was.
+
+    What JSON cannot tell apart comes back in its JSON form: a tuple as a list, a key that is no string as one. Numbers
+    that are not finite are refused.
+    """
+
+    @override
+    def encode(self, value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @override
+    def decode(self, chunk: RawChunk) -> Any:
+        return json.loads(chunk)

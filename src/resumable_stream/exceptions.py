@@ -1,0 +1,176 @@
+"""Every error that this package raises, in one tree.
+
+::
+
+    ResumableStreamError
+    ├── InvalidInputError (ValueError)      you passed something that cannot be right; nothing was done
+    │   ├── InvalidStreamIdError
+    │   ├── InvalidPositionError
+    │   ├── InvalidFactoryError
+    │   ├── InvalidChunkError
+    │   └── InvalidSettingError
+    ├── LimitExceededError                  a limit of `Limits` was reached
+    ├── ContextClosedError (RuntimeError)   the context is not entered yet, or has been left
+    ├── ConcurrentReadError (RuntimeError)  two tasks read one `ResumableStream` at the same time
+    ├── StreamExistsError                   a new stream was asked for, and the id is taken
+    ├── StreamGoneError (LookupError)       the stream was deleted or expired while it was being read
+    ├── PublisherError                      the stream ended without being done; all its chunks were delivered
+    │   ├── PublisherFailedError            its factory raised
+    │   └── PublisherLostError              its publisher died, or lost its lease
+    └── BackendError                        the store could not do what was asked
+
+`InvalidChunkError`, `InvalidFactoryError` and `LimitExceededError` can also happen inside a run, where nobody is there
+to catch them: then they are recorded as what the stream failed of.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "ConcurrentReadError",
+    "ContextClosedError",
+    "InvalidChunkError",
+    "InvalidFactoryError",
+    "InvalidInputError",
+    "InvalidPositionError",
+    "InvalidSettingError",
+    "InvalidStreamIdError",
+    "LimitExceededError",
+    "PublisherError",
+    "PublisherFailedError",
+    "PublisherLostError",
+    "ResumableStreamError",
+    "StreamExistsError",
+    "StreamGoneError",
+]
+
+
+class ResumableStreamError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidInputError(ResumableStreamError, ValueError):
+    """Base of the errors that blame an argument. Nothing was sent, written or started."""
+
+
+class InvalidStreamIdError(InvalidInputError):
+    """The stream id is empty, too long, or has a character outside letters, digits and ``_ . : -``."""
+
+
+class InvalidPositionError(InvalidInputError):
+    """The position cannot be read from: malformed, beyond the end, of another stream, or given twice."""
+
+
+class InvalidFactoryError(InvalidInputError):
+    """The factory is not callable, or what it returned cannot be iterated over."""
+
+
+class InvalidChunkError(InvalidInputError):
+    """The factory yielded something that cannot be logged: a wrong type, or not the type of the chunks before."""
+
+
+class InvalidSettingError(InvalidInputError):
+    """A setting of the context is out of range, or a URL names no known backend."""
+
+
+class LimitExceededError(ResumableStreamError):
+    """A limit was reached.
+
+    Attributes:
+        limit: The name of the setting, as in `Limits`.
+        maximum: Its value.
+    """
+
+    def __init__(self, limit: str, maximum: int) -> None:
+        super().__init__(limit, maximum)
+        self.limit = limit
+        self.maximum = maximum
+
+    def __str__(self) -> str:
+        return f"over the limit {self.limit}={self.maximum}"
+
+
+class ContextClosedError(ResumableStreamError, RuntimeError):
+    """The context is not open: enter it with ``async with`` first, and do not use it afterwards."""
+
+
+class ConcurrentReadError(ResumableStreamError, RuntimeError):
+    """Two tasks read one `ResumableStream` at the same time. Give each task a stream of its own: they are cheap."""
+
+
+class StreamExistsError(ResumableStreamError):
+    """`create_new_resumable_stream` was given an id that is taken, by a stream or by the tombstone of one.
+
+    Attributes:
+        stream_id: That id.
+    """
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(stream_id)
+        self.stream_id = stream_id
+
+    def __str__(self) -> str:
+        return f"stream {self.stream_id!r} exists"
+
+
+class StreamGoneError(ResumableStreamError, LookupError):
+    """The stream was deleted, expired, or lost by its store while it was being read.
+
+    What was delivered before is a true prefix of it. There is nothing to retry.
+
+    Attributes:
+        stream_id: The id of the stream.
+    """
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(stream_id)
+        self.stream_id = stream_id
+
+    def __str__(self) -> str:
+        return f"stream {self.stream_id!r} is gone: deleted, expired, or lost by its store"
+
+
+class PublisherError(ResumableStreamError):
+    """The stream ended without being done. Raised by a reader after it delivered every chunk there is.
+
+    Attributes:
+        stream_id: The id of the stream.
+    """
+
+    stream_id: str
+
+
+class PublisherFailedError(PublisherError):
+    """The factory raised.
+
+    In the process where it raised, ``__cause__`` is the original exception.
+
+    Attributes:
+        stream_id: The id of the stream.
+        error_type: The type of the factory's exception, such as ``"ValueError"`` or ``"openai.RateLimitError"``.
+        error_message: Its text, cut after 2,000 characters. It is not ours: think before you show it to a client.
+    """
+
+    def __init__(self, stream_id: str, error_type: str, error_message: str) -> None:
+        super().__init__(stream_id, error_type, error_message)
+        self.stream_id = stream_id
+        self.error_type = error_type
+        self.error_message = error_message
+
+    def __str__(self) -> str:
+        return f"the factory of stream {self.stream_id!r} raised {self.error_type}: {self.error_message}"
+
+
+class PublisherLostError(PublisherError):
+    """The publisher died without a word, or did not renew its lease in time."""
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(stream_id)
+        self.stream_id = stream_id
+
+    def __str__(self) -> str:
+        return f"the publisher of stream {self.stream_id!r} is lost"
+
+
+class BackendError(ResumableStreamError):
+    """The store is away, refused a command, or answered something that cannot be. The driver's error is the cause."""

@@ -1,0 +1,174 @@
+"""What a caller holds: one position over one stream."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import Self
+
+from ._core.ids import format_event_id
+from ._core.window import Block
+from ._engine.feed import Feed
+from ._engine.reader import Reader
+from .exceptions import ConcurrentReadError
+from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
+
+__all__ = ["ResumableStream"]
+
+T = TypeVar("T")
+
+
+class ResumableStream(Generic[T]):
+    """An async iterator over the chunks of a stream, from a position on, to the stream's end.
+
+    Made by `ResumableStreamContext`. Every caller gets one of their own; reading one does not slow the others. Chunks
+    come one by one (``async for chunk in stream``), with their positions (`events`), or as many as there are at once
+    (`blocks`); the three share one position and may be mixed, but not by two tasks at the same time.
+
+    It ends like the stream does. A stream that is done or was stopped just ends: `state` tells which. Of a stream that
+    failed or was lost, all chunks come, and then the matching error.
+
+    **Cancellation.** Cancelling a read is safe: no chunk is lost, and reading may go on.
+
+    It is safe to drop at any point, with `aclose`, with ``async with``, or by forgetting it. That ends nothing but this
+    reader: the factory goes on, and so do the others.
+
+    Raises, on reading:
+        PublisherFailedError: The factory raised.
+        PublisherLostError: The publisher died, or lost its lease.
+        StreamGoneError: The stream was deleted, or expired, before all of it was read.
+        ContextClosedError: The context was left first.
+        BackendError: The store cannot be read now.
+        ConcurrentReadError: Another task is reading from this object.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        role: StreamRole,
+        decode: Callable[[RawChunk], Any] | None,
+        release: Callable[[Feed], None],
+        first: Block | None = None,
+    ) -> None:
+        self._reader = reader
+        self._role = role
+        self._decode = decode
+        self._block = first or Block(reader.index, ())
+        self._offset = 0
+        self._is_reading = False
+        self._is_over = False
+        self._release = weakref.finalize(self, _release_from_anywhere, asyncio.get_running_loop(), release, reader.feed)
+        self._release.atexit = False
+
+    @property
+    def stream_id(self) -> str:
+        """The id of the stream."""
+        return self._reader.feed.stream_id
+
+    @property
+    def role(self) -> StreamRole:
+        """Whether the call that made this object started the factory."""
+        return self._role
+
+    @property
+    def state(self) -> StreamState:
+        """The state of the stream, as far as this process has heard: it may end before this reader gets there."""
+        end = self._reader.feed.end
+        return StreamState.RUNNING if end is None else end.state
+
+    @property
+    def index(self) -> int:
+        """Index of the next chunk: how many come before it."""
+        return self._block.first + self._offset
+
+    @property
+    def event_id(self) -> str | None:
+        """Event id of the chunk before the position, to resume after it; ``None`` at the very start."""
+        return self._event_id(self.index - 1) if self.index else None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while self._offset >= len(self._block.chunks):
+            await self._advance()
+        chunk = self._block.chunks[self._offset]
+        self._offset += 1
+        return chunk if self._decode is None else self._decode(chunk)  # type: ignore[return-value]  # as encoded
+
+    async def events(self) -> AsyncIterator[StreamEvent]:
+        """Iterate over chunks together with index and event id."""
+        async for chunk in self:
+            index = self.index - 1
+            yield StreamEvent(self._event_id(index), index, chunk)
+
+    async def blocks(self) -> AsyncIterator[StreamBlock]:
+        """Iterate over all chunks that are there at once, which is several times faster than one by one.
+
+        How chunks are grouped says nothing: it depends on timing, and differs between readers.
+        """
+        while True:
+            while self._offset >= len(self._block.chunks):
+                try:
+                    await self._advance()
+                except StopAsyncIteration:
+                    return
+            index, chunks = self.index, self._block.chunks[self._offset :]
+            self._offset = len(self._block.chunks)
+            decoded = chunks if self._decode is None else [self._decode(chunk) for chunk in chunks]
+            yield StreamBlock(self._event_id(self.index - 1), index, decoded)
+
+    async def aclose(self) -> None:
+        """Stop reading. The stream itself goes on. Iterating afterwards ends at once. May be called twice."""
+        self._is_over = True
+        self._block, self._offset = Block(self.index, ()), 0
+        self._release()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<ResumableStream {self.stream_id!r} {self._role.value}, {self.state.value}, at {self.index}>"
+
+    async def _advance(self) -> None:
+        """Get the next block.
+
+        Raises:
+            StopAsyncIteration: There is none: the stream has come to its end.
+        """
+        if self._is_over:
+            raise StopAsyncIteration
+        if self._is_reading:
+            raise ConcurrentReadError("another task is reading from this stream object")
+        self._is_reading = True
+        try:
+            block = await self._reader.next_block()
+        finally:
+            self._is_reading = False
+        if block is None or self._is_over:
+            self._is_over = True
+            self._release()
+            raise StopAsyncIteration
+        self._block, self._offset = block, 0
+
+    def _event_id(self, index: int) -> str:
+        return format_event_id(self._reader.feed.generation, index)
+
+
+def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Feed], None], feed: Feed) -> None:
+    # A forgotten object may be collected in any thread.
+    with suppress(RuntimeError):  # the loop is closed, and everything with it
+        loop.call_soon_threadsafe(release, feed)

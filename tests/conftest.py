@@ -1,0 +1,58 @@
+"""Fixtures for all tests: the stores, and a check that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.servers import Server, binaries, running
+from tests.stores import InFakeRedis, InMemory, InRedis, Store
+
+REAL_SERVERS = sorted(binaries())
+ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS]
+
+GetServer = Callable[[str], Server]
+
+
+@pytest.fixture(scope="session")
+def server_of() -> Iterator[GetServer]:
+    """Returns the running server of a name, started when it is first asked for."""
+    started: dict[str, Server] = {}
+    with ExitStack() as stack:
+
+        def get(name: str) -> Server:
+            if name not in started:
+                started[name] = stack.enter_context(running(binaries()[name]))
+            return started[name]
+
+        yield get
+
+
+@pytest.fixture(params=ALL_STORES)
+async def store(request: pytest.FixtureRequest, server_of: GetServer) -> AsyncIterator[Store]:
+    """Every kind of store there is."""
+    name: str = request.param
+    made: Store = {"memory": InMemory, "fakeredis": InFakeRedis}.get(name, lambda: InRedis(server_of(name).url))()
+    yield made
+    await made.check_clean()
+
+
+@pytest.fixture(params=REAL_SERVERS)
+async def redis_store(request: pytest.FixtureRequest, server_of: GetServer) -> AsyncIterator[InRedis]:
+    """Real servers only, for what processes share."""
+    made = InRedis(server_of(request.param).url)
+    yield made
+    await made.check_clean()
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left() -> AsyncIterator[None]:
+    """After each test, no task is left."""
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)  # what was cancelled last comes to its end
+    left = [task for task in asyncio.all_tasks() - before if task is not asyncio.current_task()]
+    assert not left, left
