@@ -26,8 +26,8 @@ class Store(BackendHarness):
         raise NotImplementedError  # every store has its own
 
     def make_context(self, **settings: Any) -> ResumableStreamContext:
-        """Return a new context, not yet entered: what another process would have."""
-        return ResumableStreamContext(self.make_backend(), **settings)
+        """Return a new context, not yet entered: what another process would have. It does not wait when it is left."""
+        return ResumableStreamContext(self.make_backend(), **({"drain_timeout": 0.0} | settings))
 
     @override
     def open(self) -> AbstractAsyncContextManager[StreamBackend]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections import deque
 from functools import partial
-from typing import Any, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -14,8 +13,6 @@ from ..abc import StreamBackend
 from ..exceptions import BackendError, ContextClosedError, ResumableStreamError
 from ..types import Limits, Push, StreamInfo
 from .feed import Feed
-
-T = TypeVar("T")
 
 _logger = logging.getLogger("resumable_stream")
 
@@ -35,6 +32,8 @@ class Hub:
         self._feeds: dict[str, Feed] = {}
         self._updating: set[Feed] = set()
         self._outdated: set[Feed] = set()
+        self._unwanted: deque[str] = deque()
+        self._wake: anyio.Event | None = None
         self._is_closed = False
 
     def publish(self, info: StreamInfo) -> Feed:
@@ -72,6 +71,23 @@ class Hub:
         for feed in self._feeds.values():
             feed.fail(ContextClosedError("the context was left while the stream was being read"))
 
+    async def unsubscribe_unwanted(self) -> None:
+        """Unsubscribe from streams that nobody reads any more, until cancelled.
+
+        A service and not a task for each: readers are released by the garbage collector too, where none can be started.
+        """
+        while True:
+            while not self._unwanted:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+            stream_id = self._unwanted.popleft()
+            if stream_id in self._feeds:
+                continue  # somebody came meanwhile
+            try:
+                await self._backend.unsubscribe(stream_id)
+            except ResumableStreamError as error:
+                _logger.warning("could not unsubscribe: %s", error)
+
     async def watch(self) -> None:
         """Read the log of streams that were silent, for as long as they are: the last push may have been lost."""
         while True:
@@ -92,26 +108,18 @@ class Hub:
             return
         del self._feeds[feed.stream_id]
         if feed.is_subscribed or feed in self._updating:
-            self._start(self._unsubscribe, feed.stream_id)
-
-    async def _unsubscribe(self, stream_id: str) -> None:
-        if stream_id in self._feeds:
-            return  # somebody came meanwhile
-        try:
-            await self._backend.unsubscribe(stream_id)
-        except ResumableStreamError as error:
-            _logger.warning("could not unsubscribe: %s", error)
+            self._unwanted.append(feed.stream_id)
+            if self._wake is not None:
+                self._wake.set()
 
     def _update(self, feed: Feed) -> None:
         """Have the log read, once more if that is under way."""
+        if self._is_closed:
+            return
         self._outdated.add(feed)
         if feed not in self._updating:
             self._updating.add(feed)
-            self._start(self._read_log, feed)
-
-    def _start(self, function: Callable[[T], Coroutine[Any, Any, None]], argument: T) -> None:
-        if not self._is_closed:
-            self._tasks.start_soon(function, argument)
+            self._tasks.start_soon(self._read_log, feed)
 
     async def _read_log(self, feed: Feed) -> None:
         try:

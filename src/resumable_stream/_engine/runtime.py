@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from ..abc import StreamBackend
 from ..exceptions import ContextClosedError, LimitExceededError
@@ -173,7 +174,7 @@ class Runtime:
         try:
             async with anyio.create_task_group() as services:
                 hub = Hub(self._backend, self._limits, services, self._check_interval)
-                for service in (self._flusher.run, hub.watch, self._renew_leases):
+                for service in (self._flusher.run, hub.unsubscribe_unwanted, hub.watch, self._renew_leases):
                     services.start_soon(service)
                 async with anyio.create_task_group() as runs:
                     self._tasks = _Tasks(hub, runs)
@@ -181,6 +182,7 @@ class Runtime:
                     await self._leaving.wait()
                     services.start_soon(self._end_publishers_later)
                 hub.close()
+                await checkpoint()  # a task that is cancelled before its first step warns that it was never awaited
                 services.cancel_scope.cancel()
         finally:
             self._tasks = None

@@ -1,0 +1,1 @@
+"""The example: a chat whose answers survive whatever happens to the page."""

@@ -1,0 +1,389 @@
+"""Publishing and reading, over every store."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+
+import anyio
+import pytest
+
+from resumable_stream import (
+    ConcurrentReadError,
+    JSONCodec,
+    PublisherFailedError,
+    StreamExistsError,
+    StreamGoneError,
+    StreamRole,
+    StreamState,
+)
+from tests.stores import Store
+from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
+
+
+async def test_first_caller_publishes_later_ones_subscribe(store: Store) -> None:
+    """The first caller's factory runs; a later one's does not, here and elsewhere; all get all chunks."""
+    async with store.make_context() as here, store.make_context() as elsewhere:
+        tap = Tap("Hello")
+        first = await here.resumable_stream("s", tap)
+        second = await here.resumable_stream("s", never)
+        third = await elsewhere.resumable_stream("s", never)
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert [stream.role for stream in (first, second, third)] == ["publisher", "subscriber", "subscriber"]
+        assert first.role is StreamRole.PUBLISHER
+        assert [await take(stream, 1) for stream in (first, second, third)] == [["Hello"]] * 3
+        assert [stream.state for stream in (first, second, third)] == [StreamState.RUNNING] * 3
+        tap.end(" ", "world")
+        assert [await collect(stream) for stream in (first, second, third)] == [[" ", "world"]] * 3
+        assert [stream.state for stream in (first, second, third)] == [StreamState.DONE] * 3
+        assert tap.calls == 1
+
+
+async def test_exactly_one_factory_runs(store: Store) -> None:
+    """Promise 1: however many callers race, exactly one factory runs, and all read the same."""
+    taps = [Tap() for _ in range(30)]
+    texts: list[list[str]] = []
+
+    async def race(number: int) -> None:
+        taps[number].end(f"from {number}", "!")
+        texts.append(await collect(await contexts[number % 3].resumable_stream("s", taps[number])))
+
+    async with store.make_context() as a, store.make_context() as b, store.make_context() as c:
+        contexts = (a, b, c)
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(race, number)
+    winners = [number for number, tap in enumerate(taps) if tap.calls]
+    assert len(winners) == 1
+    assert texts == [[f"from {winners[0]}", "!"]] * 30
+
+
+async def test_ended_stream_is_replayed(store: Store) -> None:
+    """A stream that is done is replayed to whoever comes later, also after its publisher's process has gone."""
+    async with store.make_context() as gone:
+        await collect(await gone.resumable_stream("s", factory_of(["a", "b"])))
+    async with store.make_context() as context:
+        assert await collect(await context.resumable_stream("s", never)) == ["a", "b"]
+        assert await collect(await context.resume_existing_stream("s")) == ["a", "b"]
+
+
+async def test_chunks_come_as_they_were_made(store: Store) -> None:
+    """Boundaries, empty chunks, emoji, lone surrogates and line breaks survive, for the first caller and for others."""
+    chunks = ["", "a", "", "\r\n\n", "👩‍👩‍👧", "\ud83d", "\ude00", "\x00", "x" * 70_000, "Ω" * 300]
+    async with store.make_context() as here, store.make_context() as elsewhere:
+        assert await collect(await here.resumable_stream("s", factory_of(chunks))) == chunks
+        assert await collect(await elsewhere.resumable_stream("s", never)) == chunks
+
+
+async def test_bytes(store: Store) -> None:
+    """Chunks of bytes come as bytes."""
+    chunks = [b"\xff\x00", b"", bytes(range(256))]
+    async with store.make_context() as context:
+        assert await collect(await context.resumable_stream("s", factory_of(chunks))) == chunks
+        assert await collect(await context.resumable_stream("s", never)) == chunks
+
+
+async def test_json(store: Store) -> None:
+    """With the JSON codec chunks are values, and each reader gets objects of its own."""
+    values = [{"type": "text", "delta": "ü\n"}, [1, 2.5, None, True], "text", 0]
+    async with store.make_context(codec=JSONCodec()) as here, store.make_context(codec=JSONCodec()) as elsewhere:
+        first = await collect(await here.resumable_stream("s", factory_of(values)))
+        second = await collect(await elsewhere.resumable_stream("s", never))
+    assert first == second == values
+    assert first[0] is not second[0]
+    assert first[0] is not values[0]
+
+
+async def test_value_that_is_no_json(store: Store) -> None:
+    """A value that the codec refuses fails the stream; what came before it stays."""
+    async with store.make_context(codec=JSONCodec()) as context:
+        chunks, error = await collect_until_error(await context.resumable_stream("s", factory_of([1, object(), 2])))
+    assert chunks == [1]
+    assert isinstance(error, PublisherFailedError)
+    assert error.error_type == "TypeError"
+
+
+async def test_events_and_blocks(store: Store) -> None:
+    """Chunks come one by one, with positions, or as many as are there; the three share one position."""
+    async with store.make_context() as context:
+        await collect(await context.resumable_stream("s", factory_of("abcdefgh")))
+        stream = await context.resume_existing_stream("s")
+        assert stream is not None
+        assert (stream.index, stream.event_id) == (0, None)
+        assert await take(stream, 2) == ["a", "b"]
+        event_id, index, chunk = await anext(stream.events())
+        assert (index, chunk, stream.index, stream.event_id) == (2, "c", 3, event_id)
+        block = await anext(stream.blocks())
+        assert (block.index, list(block.chunks)) == (3, list("defgh"))
+        assert stream.event_id == block.event_id
+        assert [event async for event in stream.events()] == []
+        assert [block async for block in stream.blocks()] == []
+        assert await collect(await context.resume_existing_stream("s", after=event_id)) == list("defgh")
+        assert await collect(await context.resume_existing_stream("s", after=block.event_id)) == []
+
+
+async def test_failed_factory(store: Store) -> None:
+    """Promise 5: readers of a failed stream get all its chunks, and then type and message of what was raised."""
+
+    async def factory() -> AsyncIterator[str]:
+        yield "a"
+        raise LookupError("no such model: é")
+
+    async with store.make_context() as here, store.make_context() as elsewhere:
+        first, later = await here.resumable_stream("s", factory), await elsewhere.resumable_stream("s", never)
+        for stream in (first, later, await elsewhere.resumable_stream("s", never)):
+            chunks, error = await collect_until_error(stream)
+            assert chunks == ["a"]
+            assert isinstance(error, PublisherFailedError)
+            assert (error.stream_id, error.error_type, error.error_message) == ("s", "LookupError", "no such model: é")
+            assert stream is not None
+            assert stream.state is StreamState.FAILED
+            assert await collect_until_error(stream) == ([], _same(error))
+        info = await elsewhere.info("s")
+        assert info is not None
+        assert (info.state, info.error_type, info.length) == (StreamState.FAILED, "LookupError", 1)
+
+
+class _same:  # noqa: N801  # reads as a word
+    """Equals an error of the same type and text."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self._error) and str(other) == str(self._error)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+async def test_local_readers_get_the_original_exception(store: Store) -> None:
+    """Where the factory raised, the reader's error names the original exception as its cause."""
+    original = ValueError("x")
+    async with store.make_context() as context:
+        tap = Tap("a", original)
+        _, error = await collect_until_error(await context.resumable_stream("s", tap))
+        assert error.__cause__ is original
+
+
+async def test_long_error_messages_are_cut(store: Store) -> None:
+    """Of an exception's text, 2,000 characters are kept."""
+    async with store.make_context() as context:
+        _, error = await collect_until_error(await context.resumable_stream("s", Tap(ValueError("x" * 10_000))))
+    assert isinstance(error, PublisherFailedError)
+    assert error.error_message == "x" * 2000
+
+
+async def test_cancelled_error_of_the_factory(store: Store) -> None:
+    """A factory that awaits something cancelled has failed; its stream does not stay running, nor do others end."""
+
+    async def factory() -> AsyncIterator[str]:
+        yield "a"
+        raise anyio.get_cancelled_exc_class()
+
+    async with store.make_context() as context:
+        other = Tap("x")
+        others = await context.resumable_stream("other", other)
+        chunks, error = await collect_until_error(await context.resumable_stream("s", factory))
+        assert chunks == ["a"]
+        assert isinstance(error, PublisherFailedError)
+        assert error.error_type.endswith("CancelledError")
+        other.end("y")
+        assert await collect(others) == ["x", "y"]
+
+
+async def test_nothing_yielded(store: Store) -> None:
+    """A factory that yields nothing makes a stream that is done and empty."""
+    async with store.make_context() as context:
+        assert await collect(await context.resumable_stream("s", factory_of([]))) == []
+        assert await collect(await context.resumable_stream("s", never)) == []
+        assert await context.has_existing_stream("s") is StreamState.DONE
+
+
+async def test_kinds_of_factories(store: Store) -> None:
+    """A factory may return an async iterable, a plain one, or an awaitable of one of them."""
+
+    async def coroutine() -> AsyncIterator[str]:
+        return factory_of(["a", "b"])()
+
+    async def of_a_list() -> list[str]:
+        return ["a", "b"]
+
+    def generator() -> Iterator[str]:
+        yield "a"
+        yield "b"
+
+    async with store.make_context() as context:
+        factories = [factory_of(["a", "b"]), coroutine, of_a_list, generator, lambda: ("a", "b")]
+        for number, factory in enumerate(factories):
+            assert await collect(await context.resumable_stream(f"s{number}", factory)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("made", [None, 7, "text", b"bytes", {"a": 1}])
+async def test_factory_that_makes_something_else(store: Store, made: object) -> None:
+    """What cannot be iterated over, or is one chunk and not many, fails the stream with a clear error."""
+    async with store.make_context() as context:
+        chunks, error = await collect_until_error(await context.resumable_stream("s", lambda: made))  # type: ignore[arg-type,return-value]  # the wrong type is the point
+        assert chunks == []
+        assert isinstance(error, PublisherFailedError)
+        assert error.error_type == "resumable_stream.exceptions.InvalidFactoryError"
+
+
+async def test_factory_that_raises_at_once(store: Store) -> None:
+    """A factory that raises when it is called fails the stream, and not the caller."""
+
+    def factory() -> AsyncIterator[str]:
+        raise OSError("no network")
+
+    async with store.make_context() as context:
+        _, error = await collect_until_error(await context.resumable_stream("s", factory))
+        assert isinstance(error, PublisherFailedError)
+        assert error.error_type == "OSError"
+
+
+@pytest.mark.parametrize("chunk", [7, None, {"a": 1}, b"bytes"])
+async def test_chunk_of_the_wrong_type(store: Store, chunk: object) -> None:
+    """It is not written, the chunks before it are kept, the factory is closed, and other streams go on."""
+    async with store.make_context() as context:
+        healthy = Tap("x")
+        healthy_stream = await context.resumable_stream("healthy", healthy)
+        tap = Tap("a", chunk, "never")
+        chunks, error = await collect_until_error(await context.resumable_stream("s", tap))
+        assert chunks == ["a"]
+        assert isinstance(error, PublisherFailedError)
+        assert error.error_type == "resumable_stream.exceptions.InvalidChunkError"
+        assert tap.is_closed.is_set()
+        healthy.end("y")
+        assert await collect(healthy_stream) == ["x", "y"]
+
+
+async def test_create_new(store: Store) -> None:
+    """A new stream is published; an id that is taken is an error, and the factory is not called."""
+    async with store.make_context() as context:
+        assert await collect(await context.create_new_resumable_stream("s", factory_of(["a"]))) == ["a"]
+        with pytest.raises(StreamExistsError) as caught:
+            await context.create_new_resumable_stream("s", never)
+        assert caught.value.stream_id == "s"
+
+
+async def test_resume_existing(store: Store) -> None:
+    """An unknown stream is `None`; a running one is followed."""
+    async with store.make_context() as here, store.make_context() as elsewhere:
+        assert await elsewhere.resume_existing_stream("s") is None
+        assert await elsewhere.has_existing_stream("s") is None
+        assert await elsewhere.info("s") is None
+        tap = Tap("a")
+        await here.resumable_stream("s", tap)
+        stream = await elsewhere.resume_existing_stream("s")
+        assert await elsewhere.has_existing_stream("s") is StreamState.RUNNING
+        tap.end("b")
+        assert await collect(stream) == ["a", "b"]
+
+
+async def test_list_streams(store: Store) -> None:
+    """Streams are listed with their states."""
+    async with store.make_context() as context:
+        await context.resumable_stream("running", Tap("a"))
+        await collect(await context.resumable_stream("done", factory_of(["a", "b"])))
+        listed = {info.stream_id: (info.state, info.length) async for info in context.list_streams()}
+        assert listed["done"] == (StreamState.DONE, 2)
+        assert listed["running"][0] is StreamState.RUNNING
+        assert len(listed) == 2
+
+
+async def test_delete(store: Store) -> None:
+    """Deleting cancels the factory, tells the readers, and frees the id."""
+    async with store.make_context(lease=0.3) as here, store.make_context(lease=0.3) as elsewhere:
+        tap = Tap("a")
+        local = await here.resumable_stream("s", tap)
+        remote = await elsewhere.resumable_stream("s", never)
+        assert [await take(local, 1), await take(remote, 1)] == [["a"], ["a"]]
+        assert await elsewhere.delete("s") is True
+        assert await elsewhere.delete("s") is False
+        tap.let("refused")
+        for stream in (local, remote):
+            chunks, error = await collect_until_error(stream)
+            assert (chunks, type(error)) == ([], StreamGoneError)
+        with anyio.fail_after(5):
+            await tap.is_closed.wait()
+        assert await collect(await here.resumable_stream("s", factory_of(["new"]))) == ["new"]
+
+
+async def test_request_does_not_own_the_run(store: Store) -> None:
+    """Promise 2: a caller that is cancelled, or forgets its stream, changes nothing for the run and other readers."""
+    tap = Tap("a")
+    async with store.make_context() as context:
+        async with anyio.create_task_group() as request:
+
+            async def handle() -> None:
+                await collect(await context.resumable_stream("s", tap))
+
+            request.start_soon(handle)
+            other = await context.resumable_stream("s", tap)
+            assert await take(other, 1) == ["a"]
+            request.cancel_scope.cancel()
+        forgotten = await context.resumable_stream("s", never)
+        del forgotten
+        gc.collect()
+        tap.end("b")
+        assert await collect(other) == ["b"]
+        assert tap.calls == 1
+
+
+async def test_factory_sees_the_context_variables_of_its_caller(store: Store) -> None:
+    """What a request put into context variables, such as a trace id, is there in its factory."""
+    variable = ContextVar("variable", default="none")
+
+    async def factory() -> AsyncIterator[str]:
+        yield variable.get()
+
+    async with store.make_context() as context:
+        variable.set("of the request")
+        assert await collect(await context.resumable_stream("s", factory)) == ["of the request"]
+
+
+async def test_cancelled_read_loses_nothing(store: Store) -> None:
+    """Reading goes on after a read was cancelled, with the next chunk."""
+    async with store.make_context() as here, store.make_context() as elsewhere:
+        tap = Tap()
+        streams = [await here.resumable_stream("s", tap), await elsewhere.resumable_stream("s", never)]
+        for stream in streams:
+            assert stream is not None
+            with anyio.move_on_after(0.02):
+                await anext(stream)
+        tap.end("a", "b")
+        assert [await collect(stream) for stream in streams] == [["a", "b"]] * 2
+
+
+async def test_closed_reader(store: Store) -> None:
+    """A closed reader ends at once, keeps its position, and may be closed twice; the stream goes on."""
+    async with store.make_context() as context:
+        tap = Tap("a", "b")
+        stream = await context.resumable_stream("s", tap)
+        assert stream is not None
+        async with stream:
+            assert await take(stream, 1) == ["a"]
+        await stream.aclose()
+        assert await collect(stream) == []
+        assert stream.index == 1
+        tap.end()
+        assert await collect(await context.resumable_stream("s", never)) == ["a", "b"]
+
+
+async def test_two_tasks_reading_one_object(store: Store) -> None:
+    """Two tasks at once are refused; the first is not disturbed."""
+    async with store.make_context() as context:
+        tap = Tap()
+        stream = await context.resumable_stream("s", tap)
+        assert stream is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(collect, stream)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(ConcurrentReadError):
+                await anext(stream)
+            tap.end("a")
+        assert "subscriber" not in repr(stream)
+        assert repr(stream) == "<ResumableStream 's' publisher, done, at 1>"
