@@ -38,7 +38,7 @@ format: $(VENV)/dev.installed
 
 types: $(VENV)/dev.installed
 	$(RUN) mypy
-	$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
+	PYTHONPATH=src $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
 
 docs: $(VENV)/dev.installed
 	$(RUN) mkdocs build --strict --quiet

@@ -25,6 +25,7 @@ class Server:
 
     @property
     def url(self) -> str:
+        """Where it is."""
         return f"redis://127.0.0.1:{self.port}/0"
 
 
@@ -63,10 +64,10 @@ def free_port() -> int:
 def running(binary: Path, *options: str) -> Iterator[Server]:
     """Run a server that keeps nothing on disk. One that does not start is an error."""
     with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "server.log"
         for _ in range(3):  # another process may take the port first
             port = free_port()
             settings = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
-            log = Path(folder) / "server.log"
             with log.open("wb") as output:
                 process = subprocess.Popen([binary, *settings, *options], stdout=output, stderr=subprocess.STDOUT)
             try:

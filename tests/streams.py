@@ -36,6 +36,7 @@ class Tap:
         self.let(*chunks)
 
     async def __call__(self) -> AsyncIterator[Any]:
+        """Yield what is let out."""
         self.calls += 1
         try:
             while True:
@@ -62,7 +63,7 @@ def factory_of(chunks: Iterable[T]) -> Callable[[], AsyncIterator[T]]:
     return factory
 
 
-def never() -> AsyncIterator[str]:
+def never() -> AsyncIterator[Any]:
     """A factory that must not be called."""
     raise AssertionError("the factory was called")
 

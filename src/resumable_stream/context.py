@@ -78,8 +78,11 @@ class ResumableStreamContext:
     def __init__(
         self, backend: StreamBackend | Redis, *, key_prefix: str = "resumable-stream", **settings: Unpack[Settings]
     ) -> None:
-        self._limits = settings.get("limits") or Limits()
-        self._codec = settings.get("codec")
+        unknown = settings.keys() - Settings.__annotations__.keys()
+        if unknown:
+            raise InvalidSettingError(f"no such setting: {', '.join(sorted(unknown))}")
+        self._limits = _instance(settings, "limits", Limits) or Limits()
+        self._codec: Codec | None = _instance(settings, "codec", Codec)  # type: ignore[type-abstract]  # mypy#4717
         self._lease = _seconds(settings, "lease", 15.0, minimum=0.05)
         self._retention = _seconds(settings, "retention", 3600.0)
         self._tombstone = _seconds(settings, "tombstone", 86400.0)
@@ -260,6 +263,13 @@ def _seconds(settings: Settings, name: str, default: float, minimum: float = 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value < math.inf:
         raise InvalidSettingError(f"{name} is a number of seconds, at least {minimum:g}, not {value!r}")
     return float(value)
+
+
+def _instance(settings: Settings, name: str, kind: type[T]) -> T | None:
+    value: object = settings.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise InvalidSettingError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
+    return value
 
 
 def _backend_from_url(url: str, key_prefix: str) -> StreamBackend:

@@ -12,6 +12,8 @@ from typing import (  # Union: an alias is evaluated, and 3.10 has no | for all 
     TypeVar,
 )
 
+from .exceptions import InvalidSettingError
+
 __all__ = [
     "Acquired",
     "Append",
@@ -257,3 +259,9 @@ class Limits:
     reader further behind reads on from the log."""
     page_bytes: int = 256 * 1024
     """How much one read takes from the log. The last entry of a page may go over it."""
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise InvalidSettingError(f"{name} is a whole number, at least 1, not {value!r}")

@@ -8,6 +8,8 @@ from typing import Any
 import anyio
 import fakeredis
 import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from typing_extensions import override
 
 from resumable_stream import (
@@ -29,16 +31,15 @@ from tests.streams import Tap, collect, collect_until_error, factory_of, never, 
 async def test_leaving_waits_for_running_factories(store: Store) -> None:
     """Promise 2: leaving gives running factories time to come to their end."""
     tap = Tap("a")
-    async with anyio.create_task_group() as tasks:
-        async with store.make_context(drain_timeout=10.0) as context:
-            stream = await context.resumable_stream("s", tap)
-            assert await take(stream, 1) == ["a"]
+    async with anyio.create_task_group() as tasks, store.make_context(drain_timeout=10.0) as context:
+        stream = await context.resumable_stream("s", tap)
+        assert await take(stream, 1) == ["a"]
 
-            async def end_later() -> None:
-                await anyio.wait_all_tasks_blocked()
-                tap.end("b")
+        async def end_later() -> None:
+            await anyio.wait_all_tasks_blocked()
+            tap.end("b")
 
-            tasks.start_soon(end_later)
+        tasks.start_soon(end_later)
     assert await collect(stream) == ["b"]
     assert stream is not None
     assert stream.state is StreamState.DONE
@@ -153,9 +154,7 @@ async def test_entering_without_a_server() -> None:
 
 async def test_client_of_the_user_is_neither_used_nor_closed(redis_store: InRedis) -> None:
     """A client tells which server to use and how; its connections stay its own, whatever it decodes."""
-    from redis.asyncio import Redis
-
-    async with Redis.from_url(redis_store.url, decode_responses=True, max_connections=1) as client:
+    async with AsyncRedis.from_url(redis_store.url, decode_responses=True, max_connections=1) as client:
         async with ResumableStreamContext(client, key_prefix=redis_store.prefix) as context:
             await collect(await context.resumable_stream("s", factory_of([b"\xff"])))
         assert await client.ping()
@@ -210,6 +209,13 @@ def test_bad_settings(settings: dict[str, Any]) -> None:
         ResumableStreamContext.from_url("memory://", **settings)
 
 
+@pytest.mark.parametrize("backend", [None, 7, Redis(), "http://localhost"])
+def test_bad_backends(backend: Any) -> None:
+    """What keeps no streams is refused: a blocking client too."""
+    with pytest.raises(InvalidSettingError):
+        ResumableStreamContext(backend)
+
+
 @pytest.mark.parametrize("limits", [{"max_chunk_bytes": 0}, {"window_bytes": -1}, {"page_bytes": 1.5}])
 def test_bad_limits(limits: dict[str, Any]) -> None:
     """A limit is a whole number, at least 1."""
@@ -261,16 +267,15 @@ async def test_leaving_while_a_caller_acquires() -> None:
     """A stream that is acquired while the context is being left is ended, not left running."""
     store = MemoryStore()
     backend = SlowAcquire(store)
-    async with anyio.create_task_group() as tasks:
-        async with ResumableStreamContext(backend, drain_timeout=0) as context:
-            tasks.start_soon(context.resumable_stream, "s", Tap("a"))
-            await backend.is_carried_out.wait()
+    async with anyio.create_task_group() as tasks, ResumableStreamContext(backend, drain_timeout=0) as context:
+        tasks.start_soon(context.resumable_stream, "s", Tap("a"))
+        await backend.is_carried_out.wait()
 
-            async def answer_later() -> None:
-                await anyio.sleep(0.05)
-                backend.may_answer.set()
+        async def answer_later() -> None:
+            await anyio.sleep(0.05)
+            backend.may_answer.set()
 
-            tasks.start_soon(answer_later)
+        tasks.start_soon(answer_later)
     assert [info.state for info in store.scan()] == [StreamState.STOPPED]
 
 

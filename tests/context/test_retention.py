@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tests.stores import InMemory, Store
-from tests.streams import Tap, collect, factory_of, never, take
+import pytest
 
 from resumable_stream import StreamExistsError, StreamGoneError, StreamState
-
-import pytest
+from tests.stores import InMemory, Store
+from tests.streams import Tap, collect, factory_of, never, take
 
 
 async def test_retention_then_tombstone_then_free() -> None:

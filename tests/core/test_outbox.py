@@ -13,6 +13,7 @@ from resumable_stream.types import End
 
 
 def make(length: int = 0, **limits: int) -> Outbox:
+    """An outbox of epoch 3, with a log of so many chunks."""
     info = StreamInfo("s", "gen", 3, StreamState.RUNNING, length, 0.0, None, is_readable=True)
     return Outbox(info, Limits(**limits))
 

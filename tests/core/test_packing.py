@@ -40,7 +40,15 @@ def test_encoded_size(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "count"),
-    [(b"", 1), (b"t", 1), (b"x\x01\x01a", 1), (b"t\x03\x01a", 1), (b"t\x01\x02a", 1), (b"t\x01\x01ab", 1), (b"t\x01", 0)],
+    [
+        (b"", 1),
+        (b"t", 1),
+        (b"x\x01\x01a", 1),
+        (b"t\x03\x01a", 1),
+        (b"t\x01\x02a", 1),
+        (b"t\x01\x01ab", 1),
+        (b"t\x01", 0),
+    ],
 )
 def test_damaged(payload: bytes, count: int) -> None:
     """A payload that `pack` cannot have made is an error, not other chunks."""

@@ -9,6 +9,7 @@ from resumable_stream._core.positions import Position, parse_position, resolve_s
 
 
 def info(length: int) -> StreamInfo:
+    """A stream of so many chunks."""
     return StreamInfo("s", "gen", 1, StreamState.RUNNING, length, 0.0, None, is_readable=True)
 
 

@@ -10,6 +10,7 @@ from resumable_stream._core.window import Block, Window, tail_of
 
 
 def block(first: int, count: int) -> Block:
+    """A block of chunks that say their index."""
     return Block(first, [str(index) for index in range(first, first + count)])
 
 

@@ -147,8 +147,7 @@ class Hub:
             return
         try:
             has_joined = push is not None and feed.take_push(push)
-        except BackendError as error:
-            feed.fail(error)
-        else:
-            if not has_joined:
-                self._update(feed)
+        except BackendError:  # damaged on the way, or none of ours: the log has it
+            has_joined = False
+        if not has_joined:
+            self._update(feed)

@@ -30,6 +30,7 @@ class Publisher:
         feed: Gets what is logged.
         flusher: Makes the appends.
         limits: Bounds of chunks and of what is pending.
+        on_over: Called once the end is recorded, or cannot be, before any reader learns it.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Publisher:
         feed: Feed,
         flusher: Flusher,
         limits: Limits,
+        on_over: Callable[[Publisher], None],
     ) -> None:
         self.feed = feed
         self._factory = factory
         self._encode = encode
         self._flusher = flusher
+        self._on_over = on_over
         self._outbox = Outbox(info, limits)
         self._is_appending = False
         self._was_renewed = True
@@ -90,6 +93,7 @@ class Publisher:
             if batch.chunks:
                 self.feed.offer(Block(batch.first, batch.chunks), batch.size)
             if append.end is not None:
+                self._on_over(self)
                 self.feed.finish(append.end)
             if self._outbox.has_more:
                 self._schedule()
@@ -97,8 +101,8 @@ class Publisher:
 
     def on_unreachable(self, error: BackendError) -> None:
         """Give up: the log cannot be written."""
-        self.feed.fail(error)
         self._cut_off()
+        self.feed.fail(error)
         self._wake()
 
     async def _produce(self) -> End:
@@ -148,6 +152,7 @@ class Publisher:
     def _cut_off(self) -> None:
         """Nothing can be appended any more."""
         self._is_cut_off = True
+        self._on_over(self)
         self._scope.cancel()
 
     def _wake(self) -> None:

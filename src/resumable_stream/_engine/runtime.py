@@ -152,7 +152,8 @@ class Runtime:
     def _publish(self, info: StreamInfo, source: Source) -> None:
         tasks = self._open_tasks()
         feed = tasks.hub.publish(info)
-        publisher = Publisher(info, source.factory, source.encode, feed, self._flusher, self._limits)
+        on_over = self._publishers.discard
+        publisher = Publisher(info, source.factory, source.encode, feed, self._flusher, self._limits, on_over)
         self._publishers.add(publisher)
         tasks.runs.start_soon(self._run_publisher, publisher)
         if self._is_drained:
@@ -195,13 +196,13 @@ class Runtime:
 
     def _end_publishers(self) -> None:
         self._is_drained = True
-        for publisher in self._publishers:
+        for publisher in list(self._publishers):
             publisher.stop("shutdown")
 
     async def _renew_leases(self) -> None:
         while True:
             await anyio.sleep(self._check_interval)
-            for publisher in self._publishers:
+            for publisher in list(self._publishers):
                 publisher.renew_lease()
 
 

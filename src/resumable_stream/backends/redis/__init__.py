@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from redis.asyncio import ConnectionPool
 from redis.exceptions import NoScriptError, RedisError
 from typing_extensions import override
 
@@ -67,9 +68,10 @@ class RedisBackend(StreamBackend):
     async def connect(self) -> None:
         self._appending = self._connections.make_client(1)
         self._reading = self._connections.make_client(_READING_CONNECTIONS)
+        self._listener = Listener(self._connections)
         with translated_errors("answer"):
             await self._reading.ping()
-        self._listener = Listener(self._connections)
+            await self._listener.connect()
         self._listening = asyncio.create_task(self._listener.run(), name="resumable-stream listener")
 
     @override
@@ -77,6 +79,8 @@ class RedisBackend(StreamBackend):
         if self._listening is not None:
             self._listening.cancel()
             await asyncio.wait([self._listening])
+        if self._listener is not None:
+            await self._listener.disconnect()
         for client in (self._appending, self._reading):
             if client is not None:
                 with suppress(RedisError, OSError):  # there is nothing left to lose on it
@@ -161,7 +165,10 @@ class RedisBackend(StreamBackend):
 
 def _connections_of(server: str | Redis) -> Connections:
     if not isinstance(server, str):
-        return Connections(server.connection_pool)
+        pool: object = getattr(server, "connection_pool", None)
+        if not isinstance(pool, ConnectionPool):
+            raise InvalidSettingError("a backend is a StreamBackend, a URL, or a redis.asyncio.Redis")
+        return Connections(pool)
     try:
         return Connections.from_url(server)
     except ValueError as error:

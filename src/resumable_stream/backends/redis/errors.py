@@ -18,5 +18,5 @@ def translated_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError, EOFError) as error:
+    except (RedisError, OSError, EOFError, TimeoutError) as error:
         raise BackendError(f"Redis failed to {doing}: {type(error).__name__}") from error

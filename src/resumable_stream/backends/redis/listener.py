@@ -49,21 +49,22 @@ class Listener:
             await self._send("UNSUBSCRIBE", channel)
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled. The first connection was made by `connect`."""
         delay = 0.0
         while True:
             try:
-                await anyio.sleep(delay)
-                await self._connect()
+                if self._connection is None:
+                    await anyio.sleep(delay)
+                    await self.connect()
                 delay = 0.0
                 await self._listen()
             except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, every follower hangs
                 delay = min(max(delay * 2, _BACKOFF_START), _BACKOFF_MAX)
                 _logger.warning("subscriptions interrupted by %s, reconnecting", type(error).__name__)
-            finally:
-                await self._disconnect()
+                await self.disconnect()
 
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Connect, and subscribe to what is wanted."""
         connection = self._connections.make_listening_connection()
         try:
             with anyio.fail_after(_CONNECT_TIMEOUT):
@@ -89,7 +90,8 @@ class Listener:
             else:  # nobody wants it any more, so no confirmation will come
                 _set_all(waiting)
 
-    async def _disconnect(self) -> None:
+    async def disconnect(self) -> None:
+        """Drop the connection, if there is one."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with anyio.CancelScope(shield=True):

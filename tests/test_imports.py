@@ -1,0 +1,101 @@
+"""What importing costs, and who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import resumable_stream
+
+SOURCE = Path(resumable_stream.__file__).parent
+
+# Of each layer, what of this package it may import. A layer is a module or a folder.
+MAY_IMPORT = {
+    "exceptions": set(),
+    "types": {"exceptions"},
+    "abc": {"types", "exceptions"},
+    "_core": {"types", "exceptions"},
+    "codecs": {"abc", "types"},
+    "_engine": {"_core", "abc", "types", "exceptions"},
+    "stream": {"_engine", "_core", "types", "exceptions"},
+    "context": {"_engine", "_core", "abc", "backends", "stream", "types", "exceptions"},
+    "backends": {"_core", "abc", "types", "exceptions"},
+    "testing": {"_core", "abc", "types", "exceptions"},
+    "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
+}
+
+# Of each layer, what else than the standard library and typing-extensions it may import.
+MAY_USE = {
+    "_engine": {"anyio"},
+    "backends": {"anyio", "redis"},
+    "context": {"redis"},  # for annotations alone
+    "testing": {"anyio"},
+}
+
+
+def layer_of(path: Path) -> str:
+    """The module or folder at the top that a file belongs to."""
+    return path.relative_to(SOURCE).with_suffix("").parts[0]
+
+
+def imports_of(path: Path) -> Iterator[tuple[bool, str]]:
+    """Yield, for each import, whether it is of this package, and the name of the layer or distribution."""
+    package = ["resumable_stream", *path.relative_to(SOURCE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((False, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield False, (node.module or "").split(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] + (node.module.split(".") if node.module else [])
+            names = [base[1]] if len(base) > 1 else [alias.name for alias in node.names]
+            yield from ((True, name) for name in names)
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_one_way(path: Path) -> None:
+    """A module imports only what its layer may."""
+    layer = layer_of(path)
+    for is_ours, name in imports_of(path):
+        if is_ours:
+            assert name == layer or name in MAY_IMPORT[layer], f"{layer} may not import {name}"
+        elif name not in sys.stdlib_module_names and name != "typing_extensions":
+            assert name in MAY_USE.get(layer, set()), f"{layer} may not use {name}"
+
+
+def test_decisions_do_no_io() -> None:
+    """The core has no coroutine, no clock, no randomness and no log."""
+    for path in (SOURCE / "_core").glob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        assert not any(isinstance(node, (ast.AsyncFunctionDef, ast.Await)) for node in nodes)
+        used = {name for is_ours, name in imports_of(path) if not is_ours}
+        assert not used & {"asyncio", "time", "datetime", "random", "secrets", "uuid", "logging", "os", "socket"}
+
+
+def _run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_import_loads_no_driver_and_no_framework() -> None:
+    """Importing the package loads neither redis nor a framework, and of packages just its own three."""
+    loaded = json.loads(_run("import resumable_stream, sys, json; print(json.dumps(sorted(sys.modules)))"))
+    roots = {name.split(".")[0] for name in loaded}
+    assert not roots & {"redis", "hiredis", "fastapi", "starlette", "pydantic", "openai", "fakeredis", "pytest"}
+
+
+def test_import_is_fast() -> None:
+    """Importing the package takes less than 100 ms more than importing anyio and asyncio."""
+    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    base, ours = (
+        statistics.median(float(_run(code.format(modules))) for _ in range(5))
+        for modules in ("anyio, asyncio", "anyio, asyncio, resumable_stream")
+    )
+    assert ours - base < 0.1
