@@ -41,7 +41,7 @@ types: $(VENV)/dev.installed
 	PYTHONPATH=src $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
 
 docs: $(VENV)/dev.installed
-	$(RUN) mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 	$(RUN) pytest README.md docs
 
 bench: $(VENV)/dev.installed

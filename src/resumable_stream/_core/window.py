@@ -40,7 +40,7 @@ class Window:
         self._bytes = 0
         self._max_bytes = max_bytes
         self._dropped = 0
-        self.stop = start
+        self.stop: int = start
         """Index after the last chunk."""
 
     @property

@@ -18,19 +18,19 @@ class Feed:
     """
 
     def __init__(self, info: StreamInfo, limits: Limits) -> None:
-        self.stream_id = info.stream_id
-        self.generation = info.generation
-        self.window = Window(info.length, limits.window_bytes)
+        self.stream_id: str = info.stream_id
+        self.generation: str = info.generation
+        self.window: Window = Window(info.length, limits.window_bytes)
         self.end: End | None = info.end
         """How the stream ended, once all its chunks are in the window."""
         self.error: ResumableStreamError | None = None
         """Why no more can be read here, although the stream may go on."""
         self.cause: BaseException | None = None
         """What the factory raised, if it ran here."""
-        self.is_published_here = False
-        self.is_subscribed = False
-        self.readers = 0
-        self.was_heard = False
+        self.is_published_here: bool = False
+        self.is_subscribed: bool = False
+        self.readers: int = 0
+        self.was_heard: bool = False
         """Whether anything came since the hub looked last."""
         self._changed: anyio.Event | None = None
 

@@ -24,8 +24,8 @@ class Reader:
     """
 
     def __init__(self, backend: StreamBackend, feed: Feed, index: int, page_bytes: int) -> None:
-        self.feed = feed
-        self.index = index
+        self.feed: Feed = feed
+        self.index: int = index
         """Index of the next chunk."""
         self._backend = backend
         self._page_bytes = page_bytes
