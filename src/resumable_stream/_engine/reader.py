@@ -85,20 +85,22 @@ class Reader:
 
     def _from_window(self) -> Block | None:
         window = self.feed.window
-        if self._ordinal is None:
-            self._ordinal = window.ordinal_of(self.index)
-        while self._ordinal is not None:
+        while True:
+            if self._ordinal is None:
+                self._ordinal = window.ordinal_of(self.index)
+                if self._ordinal is None:
+                    return None  # too slow: the log has it
             try:
                 block = window.block_at(self._ordinal)
-            except LookupError:  # too slow: the log has it
+            except LookupError:
+                # Dropped. That need not mean that we are behind: a page of the log may have brought us past it.
                 self._ordinal = None
-                return None
+                continue
             if block is None:
                 return None
             self._ordinal += 1
             if block.stop > self.index:
                 return tail_of(block, self.index)
-        return None
 
     async def _read_page(self) -> None:
         page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)

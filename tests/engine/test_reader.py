@@ -1,0 +1,39 @@
+"""One position over one stream."""
+
+from __future__ import annotations
+
+import anyio
+
+from resumable_stream import Limits, StreamInfo, StreamState
+from resumable_stream._core.packing import pack
+from resumable_stream._core.window import Block
+from resumable_stream._engine.feed import Feed
+from resumable_stream._engine.reader import Reader
+from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.types import Append, Claim, End
+
+
+async def test_reader_that_the_log_brought_past_the_window() -> None:
+    """A reader that a page of the log brought past blocks that were dropped since reads on, and does not just end."""
+    backend = MemoryBackend()
+    await backend.acquire("s", Claim("gen", 60, 60, 60))
+    for index in range(4):
+        await backend.append([Append("s", "gen", 1, index, 1, pack([str(index)]))])
+    info = StreamInfo("s", "gen", 1, StreamState.RUNNING, 2, 0.0, None, is_readable=True)
+    feed = Feed(info, Limits(window_bytes=1))
+    feed.readers = 1
+    reader = Reader(backend, feed, 0, page_bytes=1000)
+    chunks: list[object] = []
+    with anyio.fail_after(5):
+        for _ in range(4):  # the page has all four, though the feed has heard of two
+            block = await reader.next_block()
+            assert block is not None
+            chunks += block.chunks
+        with anyio.move_on_after(0.01):
+            await reader.next_block()
+        for index in range(2, 5):  # now the feed hears of them, and of one more, and drops each for the next
+            feed.offer(Block(index, [str(index)]), 1)
+        feed.finish(End(StreamState.DONE))
+        while block := await reader.next_block():
+            chunks += block.chunks
+    assert chunks == list("01234")
