@@ -19,7 +19,8 @@ help:
 	@echo "make bench   measure          make clean   remove what the other targets made"
 
 demo: $(VENV)/demo.installed
-	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS)
+	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) \
+		--timeout-graceful-shutdown 3
 
 test: $(VENV)/dev.installed
 	$(RUN) coverage erase

@@ -17,13 +17,12 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from pydantic import BaseModel, Field
 
 from resumable_stream import (
-    BackendError,
     InvalidPositionError,
     InvalidStreamIdError,
-    LimitExceededError,
     PublisherError,
     ResumableStream,
     ResumableStreamContext,
+    ResumableStreamError,
 )
 
 from .model import answer
@@ -93,8 +92,10 @@ async def events(stream: ResumableStream[str]) -> AsyncIterator[str]:
                 yield ": ping\n\n" if chunk is None else encode(chunk, event_id=stream.event_id)
         except StopAsyncIteration:
             pass
-        except PublisherError as error:
+        except ResumableStreamError as error:
             logger.warning("%s", error)  # the client is told that it failed, but not why
+            if not isinstance(error, PublisherError):
+                return  # it cannot be read now: a client that sees no end comes back
         yield encode({"state": stream.state.value}, event="end")
 
 
@@ -105,24 +106,18 @@ def encode(data: object, *, event_id: str | None = None, event: str | None = Non
 
 
 @app.exception_handler(RequestValidationError)
-@app.exception_handler(InvalidStreamIdError)
-@app.exception_handler(InvalidPositionError)
-async def on_bad_request(_request: Request, error: Exception) -> JSONResponse:
-    """Tell the client what is wrong with its request."""
-    if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        return failure(400, "invalid_request", f"{first['loc'][-1]}: {first['msg']}")
-    return failure(400, "invalid_id" if isinstance(error, InvalidStreamIdError) else "invalid_position", str(error))
-
-
-@app.exception_handler(BackendError)
-@app.exception_handler(LimitExceededError)
-async def on_unavailable(_request: Request, error: Exception) -> JSONResponse:
-    """Ask the client to come back."""
-    logger.error("%s", error)
-    return failure(503, "unavailable", "try again in a moment")
-
-
-def failure(status: int, code: str, message: str) -> JSONResponse:
+@app.exception_handler(ResumableStreamError)
+async def on_error(_request: Request, error: Exception) -> JSONResponse:
     """Say what went wrong."""
+    match error:
+        case RequestValidationError():
+            first = error.errors()[0]
+            status, code, message = 400, "invalid_request", f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        case InvalidStreamIdError():
+            status, code, message = 400, "invalid_id", str(error)
+        case InvalidPositionError():
+            status, code, message = 400, "invalid_position", str(error)
+        case _:
+            logger.error("%s", error)
+            status, code, message = 503, "unavailable", "try again in a moment"
     return JSONResponse({"error": {"code": code, "message": message}}, status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -101,27 +101,16 @@ class ResumableStream(Generic[T]):
         self._offset += 1
         return chunk if self._decode is None else self._decode(chunk)  # type: ignore[return-value]  # as encoded
 
-    async def events(self) -> AsyncIterator[StreamEvent]:
+    def events(self) -> AsyncIterator[StreamEvent]:
         """Iterate over chunks together with index and event id."""
-        async for chunk in self:
-            index = self.index - 1
-            yield StreamEvent(self._event_id(index), index, chunk)
+        return _Iterator(self._next_event)
 
-    async def blocks(self) -> AsyncIterator[StreamBlock]:
+    def blocks(self) -> AsyncIterator[StreamBlock]:
         """Iterate over all chunks that are there at once, which is several times faster than one by one.
 
         How chunks are grouped says nothing: it depends on timing, and differs between readers.
         """
-        while True:
-            while self._offset >= len(self._block.chunks):
-                try:
-                    await self._advance()
-                except StopAsyncIteration:
-                    return
-            index, chunks = self.index, self._block.chunks[self._offset :]
-            self._offset = len(self._block.chunks)
-            decoded = chunks if self._decode is None else [self._decode(chunk) for chunk in chunks]
-            yield StreamBlock(self._event_id(self.index - 1), index, decoded)
+        return _Iterator(self._next_block)
 
     async def aclose(self) -> None:
         """Stop reading. The stream itself goes on. Iterating afterwards ends at once. May be called twice."""
@@ -142,6 +131,19 @@ class ResumableStream(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<ResumableStream {self.stream_id!r} {self._role.value}, {self.state.value}, at {self.index}>"
+
+    async def _next_event(self) -> StreamEvent:
+        chunk = await anext(self)
+        index = self.index - 1
+        return StreamEvent(self._event_id(index), index, chunk)
+
+    async def _next_block(self) -> StreamBlock:
+        while self._offset >= len(self._block.chunks):
+            await self._advance()
+        index, chunks = self.index, self._block.chunks[self._offset :]
+        self._offset = len(self._block.chunks)
+        decoded = chunks if self._decode is None else [self._decode(chunk) for chunk in chunks]
+        return StreamBlock(self._event_id(self.index - 1), index, decoded)
 
     async def _advance(self) -> None:
         """Get the next block.
@@ -166,6 +168,16 @@ class ResumableStream(Generic[T]):
 
     def _event_id(self, index: int) -> str:
         return format_event_id(self._reader.feed.generation, index)
+
+
+class _Iterator(AsyncIterator[T]):
+    """Calls a function for each item. Not a generator: a cancelled step would end that, and reading may go on."""
+
+    def __init__(self, step: Callable[[], Awaitable[T]]) -> None:
+        self._step = step
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._step()
 
 
 def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Feed], None], feed: Feed) -> None:

@@ -60,6 +60,15 @@ async def test_leaving_ends_what_does_not_end(store: Store) -> None:
         assert await collect(await context.resumable_stream("s", never)) == ["a", "b"]
 
 
+async def test_entering_again(store: Store) -> None:
+    """A context that was left can be entered again, also if its drain timed out."""
+    context = store.make_context()
+    for number in range(3):
+        async with context:
+            assert await collect(await context.resumable_stream(f"done-{number}", factory_of("abc"))) == list("abc")
+            await context.resumable_stream(f"endless-{number}", Tap())
+
+
 async def test_leaving_wakes_readers_of_streams_that_run_elsewhere(store: Store) -> None:
     """A reader that follows another process's stream learns that its own context was left."""
     async with store.make_context() as elsewhere:

@@ -159,6 +159,15 @@ async def test_local_readers_get_the_original_exception(store: Store) -> None:
         assert error.__cause__ is original
 
 
+async def test_failure_is_logged_without_text(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """That a factory failed is logged once, with the type of its exception; texts are for who turns on debugging."""
+    caplog.set_level("INFO", logger="resumable_stream")
+    async with store.make_context() as context:
+        await collect_until_error(await context.resumable_stream("s", Tap("a", ValueError("the user's words"))))
+    assert caplog.messages == ["the factory of stream s raised ValueError"]
+    assert "words" not in caplog.text
+
+
 async def test_long_error_messages_are_cut(store: Store) -> None:
     """Of an exception's text, 2,000 characters are kept."""
     async with store.make_context() as context:
@@ -336,16 +345,22 @@ async def test_factory_sees_the_context_variables_of_its_caller(store: Store) ->
 
 
 async def test_cancelled_read_loses_nothing(store: Store) -> None:
-    """Reading goes on after a read was cancelled, with the next chunk."""
+    """Reading goes on after a read was cancelled, with the next chunk, in each of the three ways."""
     async with store.make_context() as here, store.make_context() as elsewhere:
         tap = Tap()
         streams = [await here.resumable_stream("s", tap), await elsewhere.resumable_stream("s", never)]
+        iterators: list[Any] = []
         for stream in streams:
             assert stream is not None
-            with anyio.move_on_after(0.02):
-                await anext(stream)
-        tap.end("a", "b")
-        assert [await collect(stream) for stream in streams] == [["a", "b"]] * 2
+            iterators += [stream, stream.events(), stream.blocks()]
+            for iterator in iterators[-3:]:
+                with anyio.move_on_after(0.02):
+                    await anext(iterator)
+        tap.end("a", "b", "c")
+        for whole, events, blocks in (iterators[:3], iterators[3:]):
+            assert await anext(whole) == "a"
+            assert (await anext(events)).chunk == "b"
+            assert (await anext(blocks)).chunks == ["c"]
 
 
 async def test_closed_reader(store: Store) -> None:

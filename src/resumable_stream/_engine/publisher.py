@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from ..types import Append, Appended, AppendStatus, End, Limits, RawChunk, Strea
 from .feed import Feed
 from .flusher import Flusher
 from .source import opened_source
+
+_logger = logging.getLogger("resumable_stream")
 
 _MAX_MESSAGE = 2000
 _RECORD_TIMEOUT = 5.0
@@ -121,7 +124,11 @@ class Publisher:
 
     def _failed(self, error: BaseException) -> End:
         self.feed.cause = error
-        return End(StreamState.FAILED, _name_of(type(error)), str(error)[:_MAX_MESSAGE])
+        name = _name_of(type(error))
+        # The type alone: an exception's text, like a traceback, may quote what was streamed.
+        _logger.warning("the factory of stream %s raised %s", self.feed.stream_id, name)
+        _logger.debug("the factory of stream %s raised", self.feed.stream_id, exc_info=error)
+        return End(StreamState.FAILED, name, str(error)[:_MAX_MESSAGE])
 
     async def _pump(self, chunks: Any) -> None:
         put, encode = self._outbox.put, self._encode

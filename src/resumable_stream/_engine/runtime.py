@@ -69,6 +69,7 @@ class Runtime:
             with anyio.CancelScope(shield=True):
                 await self._backend.aclose()
             raise
+        self._is_drained = False
         started, self._leaving = anyio.Event(), anyio.Event()
         self._host = asyncio.create_task(self._run(started), name="resumable-stream context")
         try:

@@ -1,0 +1,1 @@
+"""Tests of the examples, as their users run them."""
