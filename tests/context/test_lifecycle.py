@@ -22,7 +22,7 @@ from resumable_stream import (
     StreamState,
 )
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
-from resumable_stream.types import Acquired, Append, Appended, Claim
+from resumable_stream.types import Acquired, Append, Appended, Claim, Page
 from tests.servers import free_port
 from tests.stores import InRedis, Store
 from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
@@ -320,19 +320,62 @@ async def test_logged_before_delivered() -> None:
 class FailingAppends(MemoryBackend):
     """Its appends fail."""
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+
     @override
     async def append(self, appends: Sequence[Append]) -> list[Appended]:
-        raise BackendError("away")
+        raise self._error
 
 
-async def test_store_that_cannot_be_written() -> None:
-    """If the log cannot be written, readers here get the error, and the factory is cancelled."""
-    async with ResumableStreamContext(FailingAppends()) as context:
-        tap = Tap("a")
-        chunks, error = await collect_until_error(await context.resumable_stream("s", tap))
-        assert (chunks, type(error)) == ([], BackendError)
-        with anyio.fail_after(5):
-            await tap.is_closed.wait()
+@pytest.mark.parametrize("raised", [BackendError("away"), ZeroDivisionError("a bug")], ids=["away", "bug"])
+async def test_store_that_cannot_be_written(raised: Exception) -> None:
+    """If the log cannot be written, readers here get an error, the factory is cancelled, and the next one tries."""
+    async with ResumableStreamContext(FailingAppends(raised)) as context:
+        for stream_id in ("s", "t"):
+            tap = Tap("a")
+            chunks, error = await collect_until_error(await context.resumable_stream(stream_id, tap))
+            assert (chunks, type(error)) == ([], BackendError)
+            assert raised in (error, error.__cause__) or str(error) == str(raised)
+            with anyio.fail_after(5):
+                await tap.is_closed.wait()
+
+
+async def test_store_that_cannot_be_read() -> None:
+    """If the log cannot be read, followers get an error, and nobody else does."""
+
+    class FailingReads(MemoryBackend):
+        @override
+        async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
+            raise ZeroDivisionError("a bug")
+
+    store = MemoryStore()
+    async with (
+        ResumableStreamContext(MemoryBackend(store)) as here,
+        ResumableStreamContext(FailingReads(store)) as elsewhere,
+    ):
+        tap = Tap()
+        first = await here.resumable_stream("s", tap)
+        _, error = await collect_until_error(await elsewhere.resumable_stream("s", never))
+        assert type(error) is BackendError
+        assert await collect(await elsewhere.resumable_stream("own", factory_of(["b"]))) == ["b"]
+        tap.end("a")
+        assert await collect(first) == ["a"]
+
+
+async def test_record_that_is_none_of_ours(redis_store: InRedis) -> None:
+    """A key of ours that something else wrote is an error of our tree, whatever is in it."""
+    async with redis_store.make_context() as context, AsyncRedis.from_url(redis_store.url) as client:
+        record = f"{redis_store.prefix}:{{s}}:record"
+        await client.set(record, "text", ex=60)
+        with pytest.raises(BackendError):
+            await context.resumable_stream("s", never)
+        await client.delete(record)
+        await collect(await context.resumable_stream("s", factory_of(["a"])))
+        await client.hset(record, "end", "not JSON")
+        with pytest.raises(BackendError):
+            await context.info("s")
 
 
 async def test_error_while_acquiring() -> None:

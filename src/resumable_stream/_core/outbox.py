@@ -47,11 +47,6 @@ class Outbox:
         return pending.size >= self._limits.pending_bytes or len(pending.chunks) >= self._limits.pending_chunks
 
     @property
-    def is_in_flight(self) -> bool:
-        """Whether an append was taken and not yet acknowledged."""
-        return self._in_flight is not None
-
-    @property
     def has_more(self) -> bool:
         """Whether there are chunks or an end to take."""
         return bool(self._pending.chunks) or self._end is not None

@@ -10,6 +10,7 @@ import anyio
 from ..abc import StreamBackend
 from ..exceptions import BackendError
 from ..types import Append, Appended
+from .failures import backend_error
 
 _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
@@ -66,9 +67,10 @@ class Flusher:
             size += len(append.payload)
         try:
             answers = await self._backend.append(appends)
-        except BackendError as error:
+        except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
+            failure = backend_error(error, "append")
             for appender in appenders:
-                appender.on_unreachable(error)
+                appender.on_unreachable(failure)
         else:
             for appender, answer in zip(appenders, answers, strict=True):
                 appender.on_appended(answer)

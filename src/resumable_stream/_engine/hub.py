@@ -10,8 +10,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..abc import StreamBackend
-from ..exceptions import BackendError, ContextClosedError, ResumableStreamError
+from ..exceptions import BackendError, ContextClosedError
 from ..types import Limits, Push, StreamInfo
+from .failures import backend_error
 from .feed import Feed
 
 _logger = logging.getLogger("resumable_stream")
@@ -85,8 +86,8 @@ class Hub:
                 continue  # somebody came meanwhile
             try:
                 await self._backend.unsubscribe(stream_id)
-            except ResumableStreamError as error:
-                _logger.warning("could not unsubscribe: %s", error)
+            except Exception as error:  # noqa: BLE001  # a task boundary: the others are to be unsubscribed from too
+                _logger.warning("could not unsubscribe: %s", type(error).__name__)
 
     async def watch(self) -> None:
         """Read the log of streams that were silent, for as long as they are: the last push may have been lost."""
@@ -129,8 +130,8 @@ class Hub:
             while feed in self._outdated:
                 self._outdated.discard(feed)
                 await self._catch_up(feed)
-        except ResumableStreamError as error:
-            feed.fail(error)
+        except Exception as error:  # noqa: BLE001  # a task boundary: only this stream's readers are to suffer
+            feed.fail(backend_error(error, "read"))
         finally:
             self._outdated.discard(feed)
             self._updating.discard(feed)

@@ -38,7 +38,7 @@ class Reader:
         Raises:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
             StreamGoneError: The chunks that should be next are not in the store any more.
-            BackendError: The store cannot be read. Reading on later is possible, from ``index``.
+            BackendError: The store cannot be read. A new reader can go on later, from ``index``.
         """
         while True:
             block = self._from_page() or self._from_window()

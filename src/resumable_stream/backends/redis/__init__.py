@@ -93,7 +93,7 @@ class RedisBackend(StreamBackend):
         flags = (int(claim.allow_new), int(claim.allow_lost))
         with translated_errors("acquire a stream"):
             is_publisher, reply = await self._run("acquire", stream_id, claim.token, *terms, *flags)
-        description = decode_description(stream_id, reply)
+            description = decode_description(stream_id, reply)
         return Acquired(bool(is_publisher), description and description.info)
 
     @override
@@ -112,8 +112,8 @@ class RedisBackend(StreamBackend):
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
         with translated_errors("read a stream"):
             reply, entries = await self._run("read", stream_id, start, max_bytes, _MAX_PAGE_ENTRIES)
-        description = decode_description(stream_id, reply)
-        return description and Page(description.info, decode_page(entries))
+            description = decode_description(stream_id, reply)
+            return description and Page(description.info, decode_page(entries))
 
     @override
     async def subscribe(self, stream_id: str, on_push: OnPush) -> None:
@@ -150,7 +150,7 @@ class RedisBackend(StreamBackend):
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):
             reply, _ = await self._run("read", stream_id, 0, 0, 0)
-        return decode_description(stream_id, reply)
+            return decode_description(stream_id, reply)
 
     async def _run(self, script: str, stream_id: str, *args: str | bytes | int) -> Any:
         record, log, _ = self._keys.of(stream_id)

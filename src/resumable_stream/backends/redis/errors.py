@@ -14,9 +14,10 @@ from ...exceptions import BackendError
 def translated_errors(doing: str) -> Iterator[None]:
     """Raise what goes wrong inside as `BackendError`, with the driver's error as the cause.
 
-    The text names the kind of error only: a driver's own words may quote what was sent.
+    A `ValueError` is a reply that cannot be: something else wrote to our keys. The text names the kind of error only: a
+    driver's own words may quote what was sent.
     """
     try:
         yield
-    except (RedisError, OSError, EOFError, TimeoutError) as error:
+    except (RedisError, OSError, EOFError, ValueError) as error:
         raise BackendError(f"Redis failed to {doing}: {type(error).__name__}") from error
