@@ -425,11 +425,11 @@ async def test_slow_factory_keeps_its_lease(store: Store) -> None:
 async def test_dead_publisher_is_noticed(redis_store: InRedis) -> None:
     """Promise 5: when a publisher dies without a word, waiting readers learn it; nobody hangs."""
     from resumable_stream import PublisherLostError
-    from resumable_stream.testing.backend_suite import _append, _create
+    from resumable_stream.testing.backend_suite.harness import append, create
 
     async with redis_store.open() as dead, redis_store.make_context(lease=0.3) as context:
-        info = await _create(dead, "s", lease=0.3)
-        await _append(dead, info, 0, ["a"])
+        info = await create(dead, "s", lease=0.3)
+        await append(dead, info, 0, ["a"])
         stream = await context.resumable_stream("s", never)
         assert await take(stream, 1) == ["a"]
         chunks, error = await collect_until_error(stream)
