@@ -9,11 +9,12 @@ WORKERS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help demo test lint format types docs bench clean
+.PHONY: help demo test test-lowest lint format types docs bench clean
 
 help:
 	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=, REDIS_URL=, OPENAI_API_KEY=)"
 	@echo "make test    run all tests, with coverage"
+	@echo "make test-lowest   run the package's tests with the lowest versions that it allows"
 	@echo "make lint    check style      make format  mend style"
 	@echo "make types   check types      make docs    build the docs and run their code"
 	@echo "make bench   measure          make clean   remove what the other targets made"
@@ -22,34 +23,39 @@ demo: $(VENV)/demo.installed
 	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		--timeout-graceful-shutdown 3
 
-test: $(VENV)/dev.installed
+test: $(VENV)/test.installed
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest $(ARGS)
 	$(RUN) coverage combine -q
 	$(RUN) coverage report --fail-under=95
 	$(RUN) coverage report --include='*/resumable_stream/_core/*' --fail-under=100
 
-lint: $(VENV)/dev.installed
+# The lowest versions that the metadata allows, in an environment of their own.
+test-lowest:
+	$(MAKE) .venv-lowest/lowest.installed VENV=.venv-lowest
+	.venv-lowest/bin/python -m pytest tests --ignore=tests/examples $(ARGS)
+
+lint: $(VENV)/lint.installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 
-format: $(VENV)/dev.installed
+format: $(VENV)/lint.installed
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-types: $(VENV)/dev.installed
+types: $(VENV)/types.installed
 	$(RUN) mypy
 	PYTHONPATH=src $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
 
-docs: $(VENV)/dev.installed
+docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 	$(RUN) pytest README.md docs
 
-bench: $(VENV)/dev.installed
+bench: $(VENV)/test.installed
 	$(RUN) benchmarks.bench
 
 clean:
-	rm -rf $(VENV) build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A group of dependencies, and the package itself, editable. Group names and pins are in pyproject.toml; pip 25.1 is the
 # first that reads them.
