@@ -7,6 +7,7 @@ shows in the figures: compare those of one run with each other, and look at the 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import platform
 import signal
@@ -39,8 +40,6 @@ _MEASUREMENTS = (measure_publishing, measure_following, measure_latency, measure
 
 def main() -> None:
     options = _parse_options()
-    # So that the server is ended when this is ended, by a time limit for instance.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     found = binaries()
     with running(next(found[name] for name in _SERVERS if name in found)) as server:
         plan = Plan(server.port, options.uvloop)
@@ -51,6 +50,10 @@ def main() -> None:
 
 
 async def _measure(plan: Plan) -> None:
+    this = asyncio.current_task()
+    assert this is not None, "a coroutine runs in one"
+    # So that the other processes are ended when this is ended, by a time limit for instance.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     print(f"\n{'':{_NAME_WIDTH}}{'median':>9}   {'min .. max':<19}unit")
     with anyio.fail_after(_TIMEOUT):
         for measure in _MEASUREMENTS:

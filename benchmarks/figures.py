@@ -5,7 +5,6 @@ Where two things are compared, their samples alternate, so that what else the ma
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import hashlib
 import secrets
@@ -28,7 +27,7 @@ from .follower import follower
 from .stamps import GAP, WARM_UP, percentile, stamp
 
 _CHUNK_BYTES = 20
-_PREFIX = "bench"
+_PREFIX = "resumable-stream"  # the default
 
 Sampler = Callable[[], Awaitable[float]]
 
@@ -74,7 +73,7 @@ async def measure_publishing(plan: Plan) -> list[Figure]:
         return _rate(plan.published, started)
 
     async def publish() -> float:
-        async with ResumableStreamContext.from_url(plan.url) as context:
+        async with _context(plan) as context:
             started = time.perf_counter()
             stream = await context.create_new_resumable_stream(_new_name(), lambda: _iterate(chunks))
             async for _ in stream:
@@ -97,7 +96,7 @@ async def measure_following(plan: Plan) -> list[Figure]:
 
     async def follow() -> float:
         joined, ready = anyio.Event(), anyio.Event()
-        async with ResumableStreamContext.from_url(plan.url) as context:
+        async with _context(plan) as context:
             source = _gated(joined, ready, _iterate(chunks))
             stream = await context.create_new_resumable_stream(_new_name(), lambda: source)
             async with follower("text", plan.port, stream.stream_id, use_uvloop=plan.use_uvloop) as other:
@@ -138,7 +137,7 @@ async def measure_replay(plan: Plan) -> list[Figure]:
     """All of a finished stream, as it was written at full speed, and as it looks after a slow source."""
     chunks = _make_chunks(plan.replayed)
     fast, slow = _new_name(), _new_name()
-    async with ResumableStreamContext.from_url(plan.url, key_prefix=_PREFIX) as context:
+    async with _context(plan) as context:
         async for _ in await context.create_new_resumable_stream(fast, lambda: _iterate(chunks)):
             pass
         await _log_one_by_one(plan, slow, chunks)
@@ -149,24 +148,18 @@ async def measure_replay(plan: Plan) -> list[Figure]:
 
 
 async def measure_import(plan: Plan) -> list[Figure]:
-    """What importing the package costs a process that has anyio already."""
-    script = (
-        "import time; start = time.perf_counter(); import anyio; between = time.perf_counter(); "
-        "import resumable_stream; print(between - start, time.perf_counter() - between)"
-    )
-    others, own = [], []
-    for _ in range(plan.repeats):
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
-        output, _ = await process.communicate()
-        before, after = output.split()
-        others.append(float(before) * 1e3)
-        own.append(float(after) * 1e3)
-    return [Figure("5 import anyio", "ms", others), Figure("5 import resumable_stream after it", "ms", own)]
+    """What importing the package costs a process that has anyio already, and one that has asyncio too."""
+    samples = [await _time_imports() for _ in range(plan.repeats)]
+    return [
+        Figure("5 import anyio", "ms", [others for others, _, _ in samples]),
+        Figure("5 import resumable_stream, minus anyio", "ms", [loop + own for _, loop, own in samples]),
+        Figure("5 import resumable_stream, minus asyncio too", "ms", [own for _, _, own in samples]),
+    ]
 
 
 async def _ages_of_chunks(plan: Plan) -> list[float]:
     joined, ready = anyio.Event(), anyio.Event()
-    async with ResumableStreamContext.from_url(plan.url) as context:
+    async with _context(plan) as context:
         source = _gated(joined, ready, _stamps(plan.stamped + WARM_UP))
         stream = await context.create_new_resumable_stream(_new_name(), lambda: source)
         async with follower("stamps", plan.port, stream.stream_id, use_uvloop=plan.use_uvloop) as other:
@@ -242,7 +235,7 @@ async def _count_in_blocks(stream: ResumableStream[str]) -> int:
 
 
 async def _log_one_by_one(plan: Plan, stream_id: str, chunks: Iterable[str]) -> None:
-    backend = RedisBackend(plan.url, key_prefix=_PREFIX)
+    backend = RedisBackend(plan.url)
     await backend.connect()
     try:
         acquired = await backend.acquire(stream_id, Claim(secrets.token_hex(8), lease=15, retention=600, tombstone=600))
@@ -257,6 +250,20 @@ async def _log_one_by_one(plan: Plan, stream_id: str, chunks: Iterable[str]) -> 
         await backend.aclose()
 
 
+async def _time_imports() -> tuple[float, float, float]:
+    """Import anyio, asyncio and the package in a fresh process; return how long each took after those before it."""
+    script = (
+        "from time import perf_counter; times = [perf_counter()]; "
+        "import anyio; times.append(perf_counter()); "
+        "import asyncio; times.append(perf_counter()); "
+        "import resumable_stream; times.append(perf_counter()); "
+        "print(*times)"
+    )
+    finished = await anyio.run_process([sys.executable, "-c", script])
+    start, first, second, end = (float(word) * 1e3 for word in finished.stdout.split())
+    return first - start, second - first, end - second
+
+
 async def _alternate(repeats: int, *samplers: Sampler) -> list[list[float]]:
     """Take a sample of each in turn, ``repeats`` times, after one that does not count; return those of each."""
     samples: list[list[float]] = [[] for _ in samplers]
@@ -267,6 +274,11 @@ async def _alternate(repeats: int, *samplers: Sampler) -> list[list[float]]:
             if turn:
                 taken.append(sample)
     return samples
+
+
+def _context(plan: Plan) -> ResumableStreamContext:
+    # A run that is broken off does not wait for long.
+    return ResumableStreamContext.from_url(plan.url, drain_timeout=1)
 
 
 async def _check_length(context: ResumableStreamContext, stream_id: str, length: int) -> None:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from ...abc import OnPush, StreamBackend
 from ...exceptions import ContextClosedError, InvalidSettingError
 from ...types import Acquired, Append, Appended, Claim, Page, StreamInfo
-from .connections import Connections
+from .connections import Connections, DirectConnection
 from .errors import translated_errors
 from .keys import Keys
 from .listener import Listener
@@ -59,14 +59,14 @@ class RedisBackend(StreamBackend):
     def __init__(self, server: str | Redis, *, key_prefix: str = "resumable-stream") -> None:
         self._keys = Keys(key_prefix)
         self._connections = _connections_of(server)
-        self._appending: Redis | None = None
+        self._appending: DirectConnection | None = None
         self._reading: Redis | None = None
         self._listener: Listener | None = None
         self._listening: asyncio.Task[None] | None = None
 
     @override
     async def connect(self) -> None:
-        self._appending = self._connections.make_client(1)
+        self._appending = DirectConnection(self._connections)
         self._reading = self._connections.make_client(_READING_CONNECTIONS)
         self._listener = Listener(self._connections)
         with translated_errors("answer"):
@@ -81,10 +81,11 @@ class RedisBackend(StreamBackend):
             await asyncio.wait([self._listening])
         if self._listener is not None:
             await self._listener.disconnect()
-        for client in (self._appending, self._reading):
-            if client is not None:
-                with suppress(RedisError, OSError):  # there is nothing left to lose on it
-                    await client.aclose(close_connection_pool=True)
+        with suppress(RedisError, OSError):  # there is nothing left to lose on them
+            if self._appending is not None:
+                await self._appending.aclose()
+            if self._reading is not None:
+                await self._reading.aclose(close_connection_pool=True)
         self._appending = self._reading = self._listener = self._listening = None
 
     @override
@@ -175,7 +176,9 @@ def _connections_of(server: str | Redis) -> Connections:
         raise InvalidSettingError("not a URL of a Redis server") from error
 
 
-async def _eval(client: Redis, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+async def _eval(
+    client: Redis | DirectConnection, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]
+) -> Any:
     """Run a script by its name in the server's cache; send its text where the cache does not have it."""
     script = load(name)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -17,6 +18,54 @@ _OVERRIDES: dict[str, Any] = {"decode_responses": False, "protocol": 2}
 
 # Of the pool and not of its connections, or of RESP3 only.
 _LEFT_OUT = ("max_connections", "timeout", "maint_notifications_config", "maint_notifications_pool_handler")
+
+_CONNECT_TIMEOUT = 10.0
+_REPLY_TIMEOUT = 5.0
+
+
+def _retries() -> Retry:
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), retries=3)
+    retry.update_supported_errors([TimeoutError])
+    return retry
+
+
+class DirectConnection:
+    """One connection, for one command at a time, without what a pool and a client add to each.
+
+    That is half of the time between a lone chunk and its being logged. It connects when it is needed, and repeats a
+    command whose connection broke. That is safe only because every script can be repeated.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._connection: AbstractConnection | None = None
+        self._retry = _retries()
+
+    async def execute_command(self, *args: str | bytes | int) -> Any:
+        """Send a command and return its reply.
+
+        Raises:
+            RedisError: The server refused it, or cannot be reached.
+        """
+        return await self._retry.call_with_retry(lambda: self._exchange(args), self._drop)
+
+    async def aclose(self) -> None:
+        """Disconnect. May be called twice."""
+        await self._drop(None)
+
+    async def _exchange(self, args: tuple[str | bytes | int, ...]) -> Any:
+        if self._connection is None:
+            self._connection = await self._connections.connect()
+        connection = self._connection
+        # One timer for both ways. A time-out of the connection's own would cost more than all the rest of the exchange.
+        with anyio.fail_after(_REPLY_TIMEOUT):
+            await connection.send_packed_command(connection.pack_command(*args), check_health=False)
+            return await connection.read_response(disable_decoding=True)
+
+    async def _drop(self, _error: Exception | None) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
 
 
 class Connections:
@@ -41,15 +90,25 @@ class Connections:
 
         It repeats a command whose connection broke. That is safe only because every script can be repeated.
         """
-        retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), retries=3)
         pool = BlockingConnectionPool(
             max_connections=max_connections,
             timeout=None,
             connection_class=self._connection_class,
-            **(self._settings | {"retry": retry}),
+            **(self._settings | {"retry": _retries()}),
         )
         return Redis(connection_pool=pool)
 
-    def make_listening_connection(self) -> AbstractConnection:
-        """Return a connection, not yet connected, on which silence is no error: nobody may have anything to say."""
-        return self._connection_class(**(self._settings | {"socket_timeout": None}))
+    async def connect(self) -> AbstractConnection:
+        """Return a new connection that waits for replies without end: who uses it decides how long that is.
+
+        Raises:
+            RedisError, TimeoutError: The server cannot be reached.
+        """
+        connection = self._connection_class(**(self._settings | {"socket_timeout": None}))
+        try:
+            with anyio.fail_after(_CONNECT_TIMEOUT):
+                await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection

@@ -15,7 +15,6 @@ from .scripts import decode_push
 
 _logger = logging.getLogger("resumable_stream")
 
-_CONNECT_TIMEOUT = 10.0
 _BACKOFF_START, _BACKOFF_MAX = 0.05, 2.0
 
 
@@ -65,13 +64,7 @@ class Listener:
 
     async def connect(self) -> None:
         """Connect, and subscribe to what is wanted."""
-        connection = self._connections.make_listening_connection()
-        try:
-            with anyio.fail_after(_CONNECT_TIMEOUT):
-                await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
+        connection = await self._connections.connect()
         async with self._sending:
             self._connection = connection
             self._expect_one_confirmation_each()
