@@ -25,7 +25,7 @@ _REPLY_TIMEOUT = 5.0
 
 def _retries() -> Retry:
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.02), retries=3)
-    retry.update_supported_errors([TimeoutError])
+    retry.update_supported_errors([TimeoutError])  # type: ignore[list-item]  # the annotation is too narrow
     return retry
 
 
