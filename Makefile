@@ -9,12 +9,13 @@ WORKERS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help demo test test-lowest lint format types docs bench clean
+.PHONY: help demo test test-lowest e2e lint format types docs bench clean
 
 help:
 	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=, REDIS_URL=, OPENAI_API_KEY=)"
 	@echo "make test    run all tests, with coverage"
 	@echo "make test-lowest   run the package's tests with the lowest versions that it allows"
+	@echo "make e2e     try the example's page in Chromium, which has to be installed"
 	@echo "make lint    check style      make format  mend style"
 	@echo "make types   check types      make docs    build the docs and run their code"
 	@echo "make bench   measure          make clean   remove what the other targets made"
@@ -34,6 +35,9 @@ test: $(VENV)/test.installed
 test-lowest:
 	$(MAKE) .venv-lowest/lowest.installed VENV=.venv-lowest
 	.venv-lowest/bin/python -m pytest tests --ignore=tests/examples $(ARGS)
+
+e2e: $(VENV)/e2e.installed
+	$(RUN) pytest tests/e2e $(ARGS)
 
 lint: $(VENV)/lint.installed
 	$(RUN) ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,11 @@ REAL_SERVERS = sorted(binaries())
 ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS]
 
 GetServer = Callable[[str], Server]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs a browser, unless it is asked for by name."""
+    return True if collection_path.name == "e2e" and not any("e2e" in name for name in config.args) else None
 
 
 @pytest.fixture(scope="session")
