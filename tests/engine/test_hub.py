@@ -252,6 +252,22 @@ async def test_log_that_the_server_lost(redis_store: InRedis) -> None:
             assert (chunks, type(error)) == ([], StreamGoneError)
 
 
+async def test_log_with_a_gap(redis_store: InRedis) -> None:
+    """When an entry is missing from the middle of a log, readers get chunks from before it, and then an error."""
+    limits = Limits(pending_chunks=1)
+    async with (
+        redis_store.make_context(limits=limits) as context,
+        Redis.from_url(redis_store.url, protocol=2) as client,
+    ):
+        await collect(await context.resumable_stream("s", factory_of("abcdef")))
+        await client.xdel(f"{redis_store.prefix}:{{s}}:log", "3-1")
+        for start, before in ((0, ["a", "b", "c"]), (3, [])):
+            chunks, error = await collect_until_error(await context.resume_existing_stream("s", start_index=start))
+            assert type(error) is StreamGoneError
+            assert chunks == before[: len(chunks)]
+        assert await collect(await context.resume_existing_stream("s", start_index=4)) == ["e", "f"]
+
+
 async def test_log_that_is_none_of_ours(redis_store: InRedis) -> None:
     """An entry that something else wrote is a clear error of our tree, and so is a message on our channel."""
     from resumable_stream import BackendError

@@ -48,6 +48,8 @@ def unpack(payload: bytes, count: int) -> list[RawChunk]:
         ValueError: It is not one that `pack` made of ``count`` chunks.
     """
     lengths, joined = _split(payload, count)
+    if count == 1 and lengths[0] == len(joined):  # a chunk that came alone, as those of a slow source do
+        return [joined]
     ends = list(accumulate(lengths))
     if not ends or ends[-1] != len(joined):
         raise ValueError("the payload of an entry is damaged")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from .._core.packing import unpack
 from .._core.window import Block, Window
 from ..exceptions import BackendError, ResumableStreamError, StreamGoneError
-from ..types import End, Entry, Limits, Page, Push, StreamInfo
+from ..types import End, Entry, Limits, Page, Push, RawChunk, StreamInfo
 
 
 class Feed:
@@ -94,7 +96,7 @@ class Feed:
         return self.is_over or self.window.stop >= page.info.length
 
     def _take_entry(self, entry: Entry) -> bool:
-        return self.offer(block_of(entry), len(entry.payload))
+        return self.offer(block_of(self.stream_id, [entry]), len(entry.payload))
 
     def _wake(self) -> None:
         if self._changed is not None:
@@ -102,13 +104,20 @@ class Feed:
             self._changed = None
 
 
-def block_of(entry: Entry) -> Block:
-    """Return the chunks of an entry.
+def block_of(stream_id: str, entries: Sequence[Entry]) -> Block:
+    """Return the chunks of consecutive entries, of which there is one at least.
 
     Raises:
-        BackendError: The payload is damaged, or was written by something else.
+        StreamGoneError: There is a gap between them: the store lost chunks.
+        BackendError: A payload is damaged, or was written by something else.
     """
-    try:
-        return Block(entry.first, unpack(entry.payload, entry.count))
-    except ValueError as error:
-        raise BackendError(f"cannot read what is logged: {error}") from error
+    chunks: list[RawChunk] = []
+    first = entries[0].first
+    for entry in entries:
+        if entry.first != first + len(chunks):
+            raise StreamGoneError(stream_id)
+        try:
+            chunks += unpack(entry.payload, entry.count)
+        except ValueError as error:
+            raise BackendError(f"cannot read what is logged: {error}") from error
+    return Block(first, chunks)

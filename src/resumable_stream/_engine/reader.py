@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from copy import copy
 
 from .._core.window import Block, tail_of
@@ -13,7 +12,7 @@ from ..exceptions import (
     PublisherLostError,
     StreamGoneError,
 )
-from ..types import Entry, StreamState
+from ..types import StreamState
 from .feed import Feed, block_of
 
 
@@ -29,7 +28,7 @@ class Reader:
         """Index of the next chunk."""
         self._backend = backend
         self._page_bytes = page_bytes
-        self._page: deque[Entry] = deque()
+        self._page: Block | None = None
         self._ordinal: int | None = None
 
     async def next_block(self) -> Block | None:
@@ -75,13 +74,8 @@ class Reader:
         return None
 
     def _from_page(self) -> Block | None:
-        while self._page:
-            entry = self._page.popleft()
-            if entry.first > self.index:
-                raise StreamGoneError(self.feed.stream_id)
-            if entry.stop > self.index:
-                return tail_of(block_of(entry), self.index)
-        return None
+        block, self._page = self._page, None
+        return block
 
     def _from_window(self) -> Block | None:
         window = self.feed.window
@@ -106,7 +100,10 @@ class Reader:
         page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
         if page is None or page.info.generation != self.feed.generation or not page.entries:
             raise StreamGoneError(self.feed.stream_id)
-        self._page.extend(page.entries)
+        block = block_of(self.feed.stream_id, page.entries)
+        if not block.first <= self.index < block.stop:
+            raise StreamGoneError(self.feed.stream_id)
+        self._page = tail_of(block, self.index)
 
     def _raise_end(self) -> None:
         """Raise what the stream ended with, unless it just ended."""
