@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["ResumableStreamContext", "Settings"]
 
 T = TypeVar("T")
+
+_MAX_SECONDS = 10 * 366 * 86400  # Redis cannot count to everything that a float can
 
 _logger = logging.getLogger("resumable_stream")
 
@@ -260,8 +261,8 @@ class ResumableStreamContext:
 
 def _seconds(settings: Settings, name: str, default: float, minimum: float = 0.0) -> float:
     value: object = settings.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value < math.inf:
-        raise InvalidSettingError(f"{name} is a number of seconds, at least {minimum:g}, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not minimum <= value <= _MAX_SECONDS:
+        raise InvalidSettingError(f"{name} is a number of seconds, from {minimum:g} to {_MAX_SECONDS}, not {value!r}")
     return float(value)
 
 

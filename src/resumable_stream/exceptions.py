@@ -91,7 +91,7 @@ class LimitExceededError(ResumableStreamError):
 
 
 class ContextClosedError(ResumableStreamError, RuntimeError):
-    """The context is not open: enter it with ``async with`` first, and do not use it afterwards."""
+    """The context is not open: enter it with ``async with`` first, once, and do not use it afterwards."""
 
 
 class ConcurrentReadError(ResumableStreamError, RuntimeError):

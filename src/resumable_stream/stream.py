@@ -97,9 +97,11 @@ class ResumableStream(Generic[T]):
     async def __anext__(self) -> T:
         while self._offset >= len(self._block.chunks):
             await self._advance()
-        chunk = self._block.chunks[self._offset]
+        chunk: Any = self._block.chunks[self._offset]
+        if self._decode is not None:
+            chunk = self._decode(chunk)
         self._offset += 1
-        return chunk if self._decode is None else self._decode(chunk)  # type: ignore[return-value]  # as encoded
+        return chunk  # type: ignore[no-any-return]  # what the factory yielded
 
     def events(self) -> AsyncIterator[StreamEvent]:
         """Iterate over chunks together with index and event id."""
@@ -113,8 +115,12 @@ class ResumableStream(Generic[T]):
         return _Iterator(self._next_block)
 
     async def aclose(self) -> None:
-        """Stop reading. The stream itself goes on. Iterating afterwards ends at once. May be called twice."""
+        """Stop reading. The stream itself goes on. A read that waits in another task, and any later one, just ends.
+
+        May be called twice.
+        """
         self._is_over = True
+        self._reader.close()
         self._block, self._offset = Block(self.index, ()), 0
         self._release()
 
@@ -141,8 +147,8 @@ class ResumableStream(Generic[T]):
         while self._offset >= len(self._block.chunks):
             await self._advance()
         index, chunks = self.index, self._block.chunks[self._offset :]
-        self._offset = len(self._block.chunks)
         decoded = chunks if self._decode is None else [self._decode(chunk) for chunk in chunks]
+        self._offset = len(self._block.chunks)
         return StreamBlock(self._event_id(self.index - 1), index, decoded)
 
     async def _advance(self) -> None:

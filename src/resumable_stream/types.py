@@ -245,7 +245,7 @@ class Limits:
     max_chunk_bytes: int = 1024 * 1024
     """Of one chunk, encoded. A larger one fails its stream."""
     max_stream_bytes: int = 64 * 1024 * 1024
-    """Of all the chunks of one run, encoded. A larger one fails its stream."""
+    """Of all the chunks of one run, encoded, with one byte more for each. A larger run fails."""
     max_stream_id_length: int = 256
     """In characters."""
     max_publishers: int = 10_000

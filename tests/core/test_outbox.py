@@ -80,13 +80,15 @@ def test_chunk_over_the_limit() -> None:
 
 def test_stream_over_the_limit() -> None:
     """All chunks of a run together stay within the limit."""
-    outbox = make(max_stream_bytes=4)
+    outbox = make(max_stream_bytes=6)
     outbox.put("abc")
     outbox.take()
     outbox.acknowledge()
-    with pytest.raises(LimitExceededError, match="max_stream_bytes=4"):
+    with pytest.raises(LimitExceededError, match="max_stream_bytes=6"):
         outbox.put("de")
     outbox.put("d")
+    with pytest.raises(LimitExceededError):
+        outbox.put("")
 
 
 @pytest.mark.parametrize("chunk", [None, 1, 1.5, {"a": 1}, ["a"], object()])

@@ -61,11 +61,12 @@ class Outbox:
         if chunk.__class__ is not self._kind:
             chunk = self._check_kind(chunk)
         size = encoded_size(chunk)
+        logged = size + 1  # with its length
         if size > self._limits.max_chunk_bytes:
             raise LimitExceededError("max_chunk_bytes", self._limits.max_chunk_bytes)
-        if self._total + size > self._limits.max_stream_bytes:
+        if self._total + logged > self._limits.max_stream_bytes:
             raise LimitExceededError("max_stream_bytes", self._limits.max_stream_bytes)
-        self._total += size
+        self._total += logged
         pending = self._pending
         pending.chunks.append(chunk)
         pending.size += size

@@ -30,7 +30,6 @@ class Feed:
         self.cause: BaseException | None = None
         """What the factory raised, if it ran here."""
         self.is_published_here: bool = False
-        self.is_subscribed: bool = False
         self.readers: int = 0
         self.was_heard: bool = False
         """Whether anything came since the hub looked last."""
@@ -50,20 +49,20 @@ class Feed:
     def offer(self, block: Block, size: int) -> bool:
         """Take what is new in a logged block; return whether it joined on."""
         joined = self.window.offer(block, size)
-        self._wake()
+        self.wake()
         return joined
 
     def finish(self, end: End) -> None:
         """Take note of the end. All chunks are here."""
         if not self.is_over:
             self.end = end
-            self._wake()
+            self.wake()
 
     def fail(self, error: ResumableStreamError) -> None:
         """Give up: readers get what is here, and then ``error``."""
         if not self.is_over:
             self.error = error
-            self._wake()
+            self.wake()
 
     def take_push(self, push: Push) -> bool:
         """Take what was pushed; return whether it joined on. If not, the log has to be read."""
@@ -98,7 +97,8 @@ class Feed:
     def _take_entry(self, entry: Entry) -> bool:
         return self.offer(block_of(self.stream_id, [entry]), len(entry.payload))
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Have all readers look again."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None

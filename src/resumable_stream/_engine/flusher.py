@@ -39,21 +39,30 @@ class Flusher:
         self._backend = backend
         self._ready: deque[Appender] = deque()
         self._wake: anyio.Event | None = None
+        self._is_closed = False
 
     def schedule(self, appender: Appender) -> None:
         """Have its append taken and made. To be called again only after it was answered."""
+        if self._is_closed:
+            appender.on_unreachable(_closed())
+            return
         self._ready.append(appender)
         if self._wake is not None:
             self._wake.set()
             self._wake = None
 
     async def run(self) -> None:
-        """Append until cancelled."""
-        while True:
-            while not self._ready:
-                self._wake = anyio.Event()
-                await self._wake.wait()
-            await self._flush()
+        """Append until cancelled. Whoever waits then, or comes later, is told that it is too late."""
+        try:
+            while True:
+                while not self._ready:
+                    self._wake = anyio.Event()
+                    await self._wake.wait()
+                await self._flush()
+        finally:
+            self._is_closed = True
+            while self._ready:
+                self._ready.popleft().on_unreachable(_closed())
 
     async def _flush(self) -> None:
         appenders: list[Appender] = []
@@ -65,12 +74,19 @@ class Flusher:
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
+        failure = _closed()
         try:
-            answers = await self._backend.append(appends)
+            answered = list(zip(appenders, await self._backend.append(appends), strict=True))
         except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
             failure = backend_error(error, "append")
+        else:
+            for appender, answer in answered:
+                appender.on_appended(answer)
+            appenders.clear()
+        finally:  # cancelled, too
             for appender in appenders:
                 appender.on_unreachable(failure)
-        else:
-            for appender, answer in zip(appenders, answers, strict=True):
-                appender.on_appended(answer)
+
+
+def _closed() -> BackendError:
+    return BackendError("the context was left")

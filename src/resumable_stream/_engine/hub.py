@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..abc import StreamBackend
-from ..exceptions import BackendError, ContextClosedError
+from ..exceptions import BackendError, ContextClosedError, ResumableStreamError, StreamGoneError
 from ..types import Limits, Push, StreamInfo
 from .failures import backend_error
 from .feed import Feed
@@ -31,6 +31,7 @@ class Hub:
         self._tasks = tasks
         self._check_interval = check_interval
         self._feeds: dict[str, Feed] = {}
+        self._subscribed: set[str] = set()
         self._updating: set[Feed] = set()
         self._outdated: set[Feed] = set()
         self._unwanted: deque[str] = deque()
@@ -84,6 +85,7 @@ class Hub:
             stream_id = self._unwanted.popleft()
             if stream_id in self._feeds:
                 continue  # somebody came meanwhile
+            self._subscribed.discard(stream_id)
             try:
                 await self._backend.unsubscribe(stream_id)
             except Exception as error:  # noqa: BLE001  # a task boundary: the others are to be unsubscribed from too
@@ -94,13 +96,15 @@ class Hub:
         while True:
             await anyio.sleep(self._check_interval)
             for feed in list(self._feeds.values()):
-                if not feed.was_heard and not feed.is_published_here:
+                if not (feed.was_heard or feed.is_published_here or feed.is_over):
                     self._update(feed)
                 feed.was_heard = False
 
     def _feed_of(self, info: StreamInfo) -> Feed:
         feed = self._feeds.get(info.stream_id)
-        if feed is None or feed.generation != info.generation or feed.is_over:
+        if feed is not None and feed.generation != info.generation:
+            feed.fail(StreamGoneError(info.stream_id))  # deleted, and made anew under the same id
+        if feed is None or feed.is_over:
             feed = self._feeds[info.stream_id] = Feed(info, self._limits)
         return feed
 
@@ -108,7 +112,7 @@ class Hub:
         if feed.readers or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
             return
         del self._feeds[feed.stream_id]
-        if feed.is_subscribed or feed in self._updating:
+        if feed.stream_id in self._subscribed or feed in self._updating:
             self._unwanted.append(feed.stream_id)
             if self._wake is not None:
                 self._wake.set()
@@ -124,9 +128,7 @@ class Hub:
 
     async def _read_log(self, feed: Feed) -> None:
         try:
-            if not feed.is_subscribed:
-                await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed))
-                feed.is_subscribed = True
+            await self._subscribe(feed)
             while feed in self._outdated:
                 self._outdated.discard(feed)
                 await self._catch_up(feed)
@@ -136,19 +138,32 @@ class Hub:
             self._outdated.discard(feed)
             self._updating.discard(feed)
 
+    async def _subscribe(self, feed: Feed) -> None:
+        if feed.stream_id in self._subscribed:
+            return
+        try:
+            await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed.stream_id))
+        except BackendError as error:
+            # The log can still be read, now and each time that the stream was silent for a while.
+            _logger.warning("could not subscribe, reading the log instead: %s", error)
+        else:
+            if self._feeds.get(feed.stream_id) is feed:
+                self._subscribed.add(feed.stream_id)
+
     async def _catch_up(self, feed: Feed) -> None:
-        has_all = False
+        has_all = feed.is_over
         while not has_all:
             start = feed.window.stop
             page = await self._backend.read(feed.stream_id, start, self._limits.page_bytes)
             has_all = feed.take_page(page, start)
 
-    def _on_push(self, feed: Feed, push: Push | None) -> None:
-        if feed.is_over:
+    def _on_push(self, stream_id: str, push: Push | None) -> None:
+        feed = self._feeds.get(stream_id)
+        if feed is None or feed.is_over:
             return
         try:
             has_joined = push is not None and feed.take_push(push)
-        except BackendError:  # damaged on the way, or none of ours: the log has it
+        except ResumableStreamError:  # damaged on the way, or none of ours: the log has it
             has_joined = False
         if not has_joined:
             self._update(feed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
@@ -60,15 +61,18 @@ class Publisher:
         self._answered: anyio.Event | None = None
 
     async def run(self) -> None:
-        """Publish until the end. Never raises what the factory raised: that is recorded."""
+        """Publish until the end. Never raises what the factory raised, whatever that is: it is recorded."""
         end: End | None = None
         try:
             with self._scope:
                 end = await self._produce()
         finally:
-            # Also when the task itself is cancelled, from outside: the stream must not stay "running".
-            with anyio.move_on_after(None if end else _RECORD_TIMEOUT, shield=True):
-                await self._record(end or End(StreamState.STOPPED, reason=self._reason or "cancelled"))
+            # Also when this task is cancelled from outside: the stream must not stay "running". And whatever a factory
+            # made of being stopped, its stream is not done.
+            if end is None or self._reason:
+                end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
+            with anyio.move_on_after(_RECORD_TIMEOUT if end.state is StreamState.STOPPED else None, shield=True):
+                await self._record(end)
 
     def stop(self, reason: str) -> None:
         """Cancel the factory, keep what it made, and end as ``STOPPED``."""
@@ -112,13 +116,11 @@ class Publisher:
         try:
             async with opened_source(self._factory) as chunks:
                 await self._pump(chunks)
-        except Exception as error:  # noqa: BLE001  # a task boundary: whatever the factory raised is recorded
-            return self._failed(error)
-        except anyio.get_cancelled_exc_class() as error:
-            if anyio.current_effective_deadline() == -math.inf:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a task boundary: one factory must not end the other publishers
+            if isinstance(error, anyio.get_cancelled_exc_class()) and _is_cancelled():
                 raise
-            # Nobody cancelled us: the factory awaited something that was cancelled. That is its failure, and must not
-            # reach the task group, which would take it for its own and end all the other publishers.
             return self._failed(error)
         return End(StreamState.DONE)
 
@@ -128,7 +130,7 @@ class Publisher:
         # The type alone: an exception's text, like a traceback, may quote what was streamed.
         _logger.warning("the factory of stream %s raised %s", self.feed.stream_id, name)
         _logger.debug("the factory of stream %s raised", self.feed.stream_id, exc_info=error)
-        return End(StreamState.FAILED, name, str(error)[:_MAX_MESSAGE])
+        return End(StreamState.FAILED, name, _text_of(error)[:_MAX_MESSAGE])
 
     async def _pump(self, chunks: Any) -> None:
         put, encode = self._outbox.put, self._encode
@@ -170,3 +172,18 @@ class Publisher:
 
 def _name_of(error: type[BaseException]) -> str:
     return error.__qualname__ if error.__module__ == "builtins" else f"{error.__module__}.{error.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # the user's code, at the worst moment
+        return ""
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is being cancelled, and not just its factory awaiting something that was."""
+    if anyio.current_effective_deadline() == -math.inf:
+        return True
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)  # from Python 3.11 on
+    return cancelling is not None and cancelling() > 0

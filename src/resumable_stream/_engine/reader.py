@@ -30,6 +30,7 @@ class Reader:
         self._page_bytes = page_bytes
         self._page: Block | None = None
         self._ordinal: int | None = None
+        self._is_closed = False
 
     async def next_block(self) -> Block | None:
         """Return the next chunks, or ``None`` after the last.
@@ -39,7 +40,7 @@ class Reader:
             StreamGoneError: The chunks that should be next are not in the store any more.
             BackendError: The store cannot be read. A new reader can go on later, from ``index``.
         """
-        while True:
+        while not self._is_closed:
             block = self._from_page() or self._from_window()
             if block is not None:
                 self.index = block.stop
@@ -51,6 +52,12 @@ class Reader:
                 return None
             else:
                 await self.feed.wait()
+        return None
+
+    def close(self) -> None:
+        """Have a read that waits, and any later one, return ``None``."""
+        self._is_closed = True
+        self.feed.wake()
 
     async def skip_characters(self, count: int, stop: int) -> Block | None:
         """Read past ``count`` characters, all before index ``stop``; return the rest of the chunk that they end in.

@@ -63,6 +63,8 @@ class Runtime:
         Raises:
             BackendError: The store cannot be reached. Nothing was started.
         """
+        if self._host is not None:
+            raise ContextClosedError("the context is open already: enter it once")
         try:
             await self._backend.connect()
         except BaseException:
@@ -70,6 +72,8 @@ class Runtime:
                 await self._backend.aclose()
             raise
         self._is_drained = False
+        self._publishers.clear()
+        self._flusher = Flusher(self._backend)
         started, self._leaving = anyio.Event(), anyio.Event()
         self._host = asyncio.create_task(self._run(started), name="resumable-stream context")
         try:
@@ -183,6 +187,7 @@ class Runtime:
                     started.set()
                     await self._leaving.wait()
                     services.start_soon(self._end_publishers_later)
+                self._tasks = None  # before anything is awaited: who comes now is too late
                 hub.close()
                 await checkpoint()  # a task that is cancelled before its first step warns that it was never awaited
                 services.cancel_scope.cancel()

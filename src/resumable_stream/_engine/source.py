@@ -18,7 +18,7 @@ _CLOSE_TIMEOUT = 5.0
 
 
 @asynccontextmanager
-async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterable[Any]]:
+async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterator[Any]]:
     """Call the factory, and close what it made on leaving: its ``finally`` blocks run, for a few seconds at most.
 
     Raises:
@@ -27,18 +27,21 @@ async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterab
     made = factory()
     if inspect.isawaitable(made):
         made = await made
+    iterator = _iterator_of(made)
     try:
-        yield _as_async(made)
+        yield iterator
     finally:
         with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True) as scope:
-            await _close(made)
+            await _close(iterator)
+            if made is not iterator:
+                await _close(made)
         if scope.cancelled_caught:
             _logger.warning("gave up waiting for the clean-up of a factory after %s s", _CLOSE_TIMEOUT)
 
 
-def _as_async(made: Any) -> AsyncIterable[Any]:
+def _iterator_of(made: Any) -> AsyncIterator[Any]:
     if isinstance(made, AsyncIterable):
-        return made
+        return aiter(made)
     # Iterable, but one chunk and not many: most often a factory that returns where it should yield.
     if isinstance(made, Iterable) and not isinstance(made, (str, bytes, bytearray, memoryview, Mapping)):
         return _iterate(made)

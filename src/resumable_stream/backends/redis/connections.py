@@ -13,8 +13,8 @@ from redis.backoff import ExponentialBackoff
 _DEFAULTS: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
 
 # Ours, whatever the user's client is set to. Chunks are bytes, not text. RESP2 is what every server we support speaks,
-# and its replies have one shape.
-_OVERRIDES: dict[str, Any] = {"decode_responses": False, "protocol": 2}
+# and its replies have one shape. A health check reads its reply where the listener reads, too.
+_OVERRIDES: dict[str, Any] = {"decode_responses": False, "protocol": 2, "health_check_interval": 0}
 
 # Of the pool and not of its connections, or of RESP3 only.
 _LEFT_OUT = ("max_connections", "timeout", "maint_notifications_config", "maint_notifications_pool_handler")
@@ -74,7 +74,10 @@ class Connections:
     def __init__(self, template: ConnectionPool) -> None:
         self._connection_class = template.connection_class
         settings = {name: value for name, value in template.connection_kwargs.items() if name not in _LEFT_OUT}
-        self._settings = _DEFAULTS | settings | _OVERRIDES
+        for name, value in _DEFAULTS.items():
+            if settings.get(name) is None:  # which some versions of redis-py say when the user said nothing
+                settings[name] = value
+        self._settings = settings | _OVERRIDES
 
     @classmethod
     def from_url(cls, url: str) -> Connections:
