@@ -43,7 +43,7 @@ class Settings(TypedDict, total=False):
     """How long a publisher may be silent before it counts as lost; it renews the lease while its factory is slow. At
     least 0.05. Default 15."""
     retention: float
-    """How long a stream stays readable after its end. 0: until its present readers are through. Default 3600."""
+    """How long a stream can be joined after its end. Who joined before has a minute more to finish. Default 3600."""
     tombstone: float
     """How long its id stays taken after the retention, so that the factory is not run again. Default 86400."""
     drain_timeout: float
@@ -162,8 +162,10 @@ class ResumableStreamContext:
 
         Raises:
             InvalidStreamIdError, InvalidPositionError, InvalidFactoryError: See there. Nothing was done.
-            LimitExceededError: It would be new, and this context publishes ``max_publishers`` already.
-            BackendError: The store failed. Calling again is safe: the factory does not run twice.
+            LimitExceededError: It would be new, and this context publishes ``max_publishers`` already, or a store in
+                memory is full.
+            BackendError: The store failed. Calling again is safe: the factory does not run twice. It may not run at
+                all, if the store created the stream and could not say so: then that is lost when its lease has lapsed.
             ContextClosedError: The context is not open.
         """
         position = parse_position(start_index, skip_characters, after)
@@ -218,7 +220,8 @@ class ResumableStreamContext:
     async def delete(self, stream_id: str) -> bool:
         """Forget a stream with all its chunks, and leave no tombstone: the id is free again.
 
-        If it is running, its factory is cancelled. Its readers get `StreamGoneError`.
+        If it is running, its factory is cancelled when it appends the next time, or renews its lease. Its readers get
+        `StreamGoneError`.
 
         Returns:
             Whether there was one.

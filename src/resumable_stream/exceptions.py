@@ -77,7 +77,7 @@ class LimitExceededError(ResumableStreamError):
     """A limit was reached.
 
     Attributes:
-        limit: The name of the setting, as in `Limits`.
+        limit: The name of the setting, as in `Limits`, or ``max_streams`` of a store in memory.
         maximum: Its value.
     """
 
@@ -143,7 +143,7 @@ class PublisherError(ResumableStreamError):
 class PublisherFailedError(PublisherError):
     """The factory raised.
 
-    In the process where it raised, ``__cause__`` is the original exception.
+    For readers who were there when it raised, in the same process, ``__cause__`` is the original exception.
 
     Attributes:
         stream_id: The id of the stream.

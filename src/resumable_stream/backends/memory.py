@@ -74,7 +74,7 @@ class MemoryStore:
         self._clock = clock
         self._to_unix = time.time() - clock()
         self._records: dict[str, _Record] = {}
-        self._checks: list[tuple[float, str]] = []
+        self._checks: list[tuple[float, str, str]] = []
         self._backends: list[MemoryBackend] = []
 
     def attach(self, backend: MemoryBackend) -> None:
@@ -142,16 +142,17 @@ class MemoryStore:
     def _find(self, stream_id: str, now: float) -> _Record | None:
         """Return a record as it stands ``now``, after forgetting what is due: of any stream, to bound memory."""
         while self._checks and self._checks[0][0] <= now:
-            self._check(heapq.heappop(self._checks)[1], now)
+            _, due_id, generation = heapq.heappop(self._checks)
+            self._check(due_id, generation, now)
         record = self._records.get(stream_id)
         if record is not None:
             record.settle(now)
         return record
 
-    def _check(self, stream_id: str, now: float) -> None:
+    def _check(self, stream_id: str, generation: str, now: float) -> None:
         """Forget what is due of one stream, and plan the next check: a lease that was renewed moves the due times."""
         record = self._records.get(stream_id)
-        if record is None:
+        if record is None or record.generation != generation:
             return
         record.settle(now)
         ended_at = record.leased_until if record.end is None else record.ended_at
@@ -162,14 +163,15 @@ class MemoryStore:
         if now >= record_until:
             del self._records[stream_id]
         else:
-            heapq.heappush(self._checks, (record_until if now >= entries_until else entries_until, stream_id))
+            due = record_until if now >= entries_until else entries_until
+            heapq.heappush(self._checks, (due, stream_id, generation))
 
     def _create(self, stream_id: str, claim: Claim, now: float) -> _Record:
         if len(self._records) >= self._max_streams and stream_id not in self._records:
             raise LimitExceededError("max_streams", self._max_streams)
         record = _Record(claim, claim.token, created_at=now, leased_until=now + claim.lease)
         self._records[stream_id] = record
-        heapq.heappush(self._checks, (record.leased_until, stream_id))
+        heapq.heappush(self._checks, (record.leased_until, stream_id, record.generation))
         return record
 
     def _write(self, record: _Record, append: Append, now: float) -> None:

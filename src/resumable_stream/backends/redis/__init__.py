@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
+from anyio.lowlevel import checkpoint
 from redis.asyncio import ConnectionPool
 from redis.exceptions import NoScriptError, RedisError
 from typing_extensions import override
@@ -61,6 +63,7 @@ class RedisBackend(StreamBackend):
         self._connections = _connections_of(server)
         self._appending: DirectConnection | None = None
         self._reading: Redis | None = None
+        self._calls: set[anyio.CancelScope] = set()
         self._listener: Listener | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -81,6 +84,10 @@ class RedisBackend(StreamBackend):
             await asyncio.wait([self._listening])
         if self._listener is not None:
             await self._listener.disconnect()
+        while self._calls:  # left alone, one whose connection is closed would open another
+            for call in self._calls:
+                call.cancel()
+            await checkpoint()
         with suppress(RedisError, OSError):  # there is nothing left to lose on them
             if self._appending is not None:
                 await self._appending.aclose()
@@ -155,7 +162,13 @@ class RedisBackend(StreamBackend):
 
     async def _run(self, script: str, stream_id: str, *args: str | bytes | int) -> Any:
         record, log, _ = self._keys.of(stream_id)
-        return await _eval(self._open(self._reading), script, (record, log), args)
+        with anyio.CancelScope() as call:
+            self._calls.add(call)
+            try:
+                return await _eval(self._open(self._reading), script, (record, log), args)
+            finally:
+                self._calls.discard(call)
+        raise ContextClosedError("the backend was closed")
 
     @staticmethod
     def _open(part: T | None) -> T:

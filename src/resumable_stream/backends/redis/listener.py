@@ -10,11 +10,13 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ...abc import OnPush
+from ...exceptions import BackendError
 from .connections import Connections
 from .scripts import decode_push
 
 _logger = logging.getLogger("resumable_stream")
 
+_CONFIRM_TIMEOUT = 5.0
 _BACKOFF_START, _BACKOFF_MAX = 0.05, 2.0
 
 
@@ -32,15 +34,25 @@ class Listener:
         self._unconfirmed: dict[bytes, deque[list[anyio.Event]]] = {}
         self._resubscribing: set[bytes] = set()
         self._sending = anyio.Lock()
+        self._delay = 0.0
 
     async def subscribe(self, channel: str, on_push: OnPush) -> None:
-        """Call ``on_push`` for each message on ``channel`` from now on. Returns when the server has confirmed."""
+        """Call ``on_push`` for each message on ``channel`` from now on. Returns when the server has confirmed.
+
+        Raises:
+            BackendError: It does not confirm. It may be that a connection is dead and nobody said so: another is made,
+                and ``on_push`` is called as soon as that one works.
+        """
         name = channel.encode()
         self._callbacks[name] = on_push
         confirmed = anyio.Event()
         self._unconfirmed.setdefault(name, deque()).append([confirmed])
-        await self._send("SUBSCRIBE", channel)
-        await confirmed.wait()
+        with anyio.move_on_after(_CONFIRM_TIMEOUT):
+            await self._send("SUBSCRIBE", channel)
+            await confirmed.wait()
+        if not confirmed.is_set():
+            await self.disconnect()
+            raise BackendError("Redis does not confirm a subscription")
 
     async def unsubscribe(self, channel: str) -> None:
         """Stop calling. The server is told, and not waited for."""
@@ -49,16 +61,14 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled. The first connection was made by `connect`."""
-        delay = 0.0
         while True:
             try:
                 if self._connection is None:
-                    await anyio.sleep(delay)
+                    await anyio.sleep(self._delay)
                     await self.connect()
-                delay = 0.0
                 await self._listen()
             except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, every follower hangs
-                delay = min(max(delay * 2, _BACKOFF_START), _BACKOFF_MAX)
+                self._delay = min(max(self._delay * 2, _BACKOFF_START), _BACKOFF_MAX)
                 _logger.warning("subscriptions interrupted by %s, reconnecting", type(error).__name__)
                 await self.disconnect()
 
@@ -108,6 +118,7 @@ class Listener:
         assert connection is not None, "connected before"
         while True:
             kind, channel, content = await connection.read_response(disable_decoding=True)
+            self._delay = 0.0  # only now: a server that refuses to subscribe is not to be asked again at once
             if kind == b"message":
                 self._on_message(channel, content)
             elif kind == b"subscribe":

@@ -64,6 +64,20 @@ class LogTests:
             assert await append(backend, info, 0, ["a"], end=DONE) == first == Appended(AppendStatus.ACCEPTED, 1)
             assert await backend.read("s", 0, ENOUGH) == before
 
+    async def test_append_that_only_looks_repeated_is_refused(self, harness: BackendHarness) -> None:
+        """Only the last append itself is repeated: not one that ends where it ends, nor an earlier one."""
+        async with harness.open() as backend:
+            info = await create(backend)
+            await append(backend, info, 0, ["a", "b"])
+            await append(backend, info, 2, ["c"])
+            for first, chunks in ((0, ["a", "b", "c"]), (1, ["b", "c"]), (2, ["x"]), (0, ["a", "b"])):
+                assert (await append(backend, info, first, chunks)).status is AppendStatus.MISPLACED
+            await append(backend, info, 3, [], end=DONE)
+            assert (await append(backend, info, 2, ["c"])).status is AppendStatus.FENCED
+            for end in (End(StreamState.STOPPED), End(StreamState.DONE, reason="other")):
+                assert (await append(backend, info, 3, [], end=end)).status is AppendStatus.FENCED
+            assert chunks_of(await backend.read("s", 0, ENOUGH)) == ["a", "b", "c"]
+
     async def test_misplaced_append_is_refused(self, harness: BackendHarness) -> None:
         """An append that does not begin where the log ends is refused: before it, beyond it, or over its end."""
         async with harness.open() as backend:

@@ -24,14 +24,21 @@ local function write(meta, log, d, first, count, payload, state, ending)
   return length
 end
 
+-- Whether this is what was accepted last: then its reply was lost, and it is accepted again.
+local function is_repeated(log, d, first, count, payload, state, ending)
+  if d.length ~= tonumber(first) + tonumber(count) or (d.stored_state or '') ~= state or d.ending ~= ending then
+    return false
+  end
+  if count == '0' then return state ~= '' end
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  return last and last[1] == first .. '-' .. count and last[2][2] == payload
+end
+
 local function append(meta, log, channel, generation, epoch, first, count, payload, state, ending)
   local d = describe(meta, now)
   if not d or d.generation ~= generation then return GONE, 0, 0 end
   if d.epoch ~= epoch then return FENCED, d.length, 0 end
-  local stop = tonumber(first) + tonumber(count)
-  -- What was accepted before is accepted again: a reply may have been lost.
-  if state ~= '' and d.state == state and d.length == stop then return ACCEPTED, d.length, d.stop end
-  if state == '' and d.length == stop and count ~= '0' then return ACCEPTED, d.length, d.stop end
+  if is_repeated(log, d, first, count, payload, state, ending) then return ACCEPTED, d.length, d.stop end
   if d.has_ended then return FENCED, d.length, 0 end
   if d.length ~= tonumber(first) then return MISPLACED, d.length, 0 end
   local length = write(meta, log, d, first, tonumber(count), payload, state, ending)

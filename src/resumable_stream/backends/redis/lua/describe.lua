@@ -30,7 +30,7 @@ local function describe(meta, now)
   local d = {
     generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
     lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
-    ending = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12], stop = f[13] and 1 or 0,
+    stored_state = f[9], ending = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12], stop = f[13] and 1 or 0,
   }
   if d.state == 'running' and now > d.leased_until then
     d.state, d.ended_at = 'lost', d.leased_until
