@@ -205,6 +205,7 @@ def test_bad_urls(url: str) -> None:
         {"lease": float("inf")},
         {"lease": "15"},
         {"retention": -1},
+        {"retention": 1e17},
         {"retention": float("nan")},
         {"tombstone": None},
         {"drain_timeout": True},
