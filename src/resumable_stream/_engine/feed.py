@@ -22,6 +22,7 @@ class Feed:
     def __init__(self, info: StreamInfo, limits: Limits) -> None:
         self.stream_id: str = info.stream_id
         self.generation: str = info.generation
+        self.created_at: float = info.created_at
         self.window: Window = Window(info.length, limits.window_bytes)
         self.end: End | None = info.end
         """How the stream ended, once all its chunks are in the window."""

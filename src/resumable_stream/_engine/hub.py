@@ -101,11 +101,16 @@ class Hub:
                 feed.was_heard = False
 
     def _feed_of(self, info: StreamInfo) -> Feed:
-        feed = self._feeds.get(info.stream_id)
-        if feed is not None and feed.generation != info.generation:
-            feed.fail(StreamGoneError(info.stream_id))  # deleted, and made anew under the same id
-        if feed is None or feed.is_over:
-            feed = self._feeds[info.stream_id] = Feed(info, self._limits)
+        known, feed = self._feeds.get(info.stream_id), Feed(info, self._limits)
+        if known is not None and known.generation != info.generation:
+            # Deleted, and made anew under the same id. Replies may overtake each other, so either may be the older one.
+            older = feed if feed.created_at < known.created_at else known
+            older.fail(StreamGoneError(info.stream_id))
+            if older is feed:
+                return feed
+        if known is not None and not known.is_over:
+            return known
+        self._feeds[info.stream_id] = feed
         return feed
 
     def _drop_unused(self, feed: Feed) -> None:
