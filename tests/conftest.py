@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.servers import Server, binaries, running
 from tests.stores import InFakeRedis, InMemory, InRedis, Store
@@ -21,6 +22,16 @@ GetServer = Callable[[str], Server]
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what needs a browser, unless it is asked for by name."""
     return True if collection_path.name == "e2e" and not any("e2e" in name for name in config.args) else None
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is made of tasks on both event loops that people use."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if {"context", "engine"} & set(item.path.parts):
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,23 @@ from typing import Any
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from resumable_stream import (
     ConcurrentReadError,
     Factory,
+    InvalidFactoryError,
+    InvalidStreamIdError,
     JSONCodec,
     PublisherFailedError,
+    ResumableStreamContext,
     StreamExistsError,
     StreamGoneError,
     StreamRole,
     StreamState,
 )
+from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.types import Acquired, Claim
 from tests.stores import Store
 from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
 
@@ -392,3 +398,40 @@ async def test_two_tasks_reading_one_object(store: Store) -> None:
             tap.end("a")
         assert "subscriber" not in repr(stream)
         assert repr(stream) == "<ResumableStream 's' publisher, done, at 1>"
+
+
+class NoBackend(MemoryBackend):
+    """Fails at whatever it is asked for."""
+
+    @override
+    async def acquire(self, stream_id: str, claim: Claim) -> Acquired:
+        raise AssertionError("the store was asked")
+
+    @override
+    async def delete(self, stream_id: str) -> bool:
+        raise AssertionError("the store was asked")
+
+
+@pytest.mark.parametrize("stream_id", ["", "a/b", "{a}", "a" * 257, None, 7])
+async def test_bad_ids(stream_id: Any) -> None:
+    """Promise 12: an id that is none is refused by every method, before any I/O."""
+    async with ResumableStreamContext(NoBackend()) as context:
+        for call in (
+            lambda: context.resumable_stream(stream_id, never),
+            lambda: context.create_new_resumable_stream(stream_id, never),
+            lambda: context.resume_existing_stream(stream_id),
+            lambda: context.has_existing_stream(stream_id),
+            lambda: context.info(stream_id),
+            lambda: context.delete(stream_id),
+        ):
+            with pytest.raises(InvalidStreamIdError):
+                await call()
+
+
+@pytest.mark.parametrize("factory", [None, "text", ["a"], factory_of(["a"])()])
+async def test_factory_that_is_not_callable(factory: Any) -> None:
+    """A factory that cannot be called is refused, before any I/O: a generator in place of its function too."""
+    async with ResumableStreamContext(NoBackend()) as context:
+        for method in (context.resumable_stream, context.create_new_resumable_stream):
+            with pytest.raises(InvalidFactoryError):
+                await method("s", factory)
