@@ -43,6 +43,7 @@ def test_encoded_size(text: str) -> None:
     [
         (b"", 1),
         (b"t", 1),
+        (b"t\x01", 1),
         (b"x\x01\x01a", 1),
         (b"t\x03\x01a", 1),
         (b"t\x01\x02a", 1),

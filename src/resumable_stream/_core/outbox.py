@@ -27,24 +27,38 @@ class Outbox:
     handed out is handed out again with other content, so that a repeated append is recognised.
     """
 
-    __slots__ = ("_end", "_epoch", "_generation", "_in_flight", "_kind", "_limits", "_pending", "_stream_id", "_total")
+    __slots__ = (
+        "_end",
+        "_epoch",
+        "_generation",
+        "_in_flight",
+        "_kind",
+        "_max_chunk_bytes",
+        "_max_stream_bytes",
+        "_pending",
+        "_pending_bytes",
+        "_pending_chunks",
+        "_stream_id",
+        "_total",
+    )
 
     def __init__(self, info: StreamInfo, limits: Limits) -> None:
         self._stream_id = info.stream_id
         self._generation = info.generation
         self._epoch = info.epoch
-        self._limits = limits
         self._pending = Batch(info.length)
         self._in_flight: tuple[Append, Batch] | None = None
         self._end: End | None = None
         self._kind: type[RawChunk] | None = None
         self._total = 0
+        self._max_chunk_bytes, self._max_stream_bytes = limits.max_chunk_bytes, limits.max_stream_bytes
+        self._pending_bytes, self._pending_chunks = limits.pending_bytes, limits.pending_chunks
 
     @property
     def is_full(self) -> bool:
         """Whether the source should wait before it makes more chunks."""
         pending = self._pending
-        return pending.size >= self._limits.pending_bytes or len(pending.chunks) >= self._limits.pending_chunks
+        return pending.size >= self._pending_bytes or len(pending.chunks) >= self._pending_chunks
 
     @property
     def has_more(self) -> bool:
@@ -58,19 +72,24 @@ class Outbox:
             InvalidChunkError: It is neither text nor bytes, or not what the chunks before it were.
             LimitExceededError: It, or the stream with it, is too large.
         """
-        if chunk.__class__ is not self._kind:
+        kind = chunk.__class__
+        if kind is not self._kind:
             chunk = self._check_kind(chunk)
-        size = encoded_size(chunk)
-        logged = size + 1  # with its length
-        if size > self._limits.max_chunk_bytes:
-            raise LimitExceededError("max_chunk_bytes", self._limits.max_chunk_bytes)
-        if self._total + logged > self._limits.max_stream_bytes:
-            raise LimitExceededError("max_stream_bytes", self._limits.max_stream_bytes)
-        self._total += logged
+        size = len(chunk) if kind is bytes or chunk.isascii() else encoded_size(chunk)
+        total = self._total + size + 1  # with its length
+        if size > self._max_chunk_bytes or total > self._max_stream_bytes:
+            raise self._over_limit(size)
+        self._total = total
         pending = self._pending
-        pending.chunks.append(chunk)
-        pending.size += size
-        return pending.size >= self._limits.pending_bytes or len(pending.chunks) >= self._limits.pending_chunks
+        chunks = pending.chunks
+        chunks.append(chunk)
+        pending.size = size = pending.size + size
+        return size >= self._pending_bytes or len(chunks) >= self._pending_chunks
+
+    def _over_limit(self, size: int) -> LimitExceededError:
+        if size > self._max_chunk_bytes:
+            return LimitExceededError("max_chunk_bytes", self._max_chunk_bytes)
+        return LimitExceededError("max_stream_bytes", self._max_stream_bytes)
 
     def finish(self, end: End) -> None:
         """Record ``end`` together with the last chunks. Nothing can be put afterwards."""

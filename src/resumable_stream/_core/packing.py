@@ -11,7 +11,6 @@ Lone surrogates, which come from JSON that was cut inside an emoji, survive: chu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from ..types import RawChunk
@@ -48,12 +47,13 @@ def unpack(payload: bytes, count: int) -> list[RawChunk]:
         ValueError: It is not one that `pack` made of ``count`` chunks.
     """
     lengths, joined = _split(payload, count)
-    if count == 1 and lengths[0] == len(joined):  # a chunk that came alone, as those of a slow source do
+    if count == 1 and lengths and lengths[0] == len(joined):  # a chunk that came alone, as those of a slow source do
         return [joined]
-    ends = list(accumulate(lengths))
-    if not ends or ends[-1] != len(joined):
+    start = 0
+    chunks: list[RawChunk] = [joined[start : (start := start + length)] for length in lengths]
+    if start != len(joined) or not chunks:
         raise ValueError("the payload of an entry is damaged")
-    return [joined[start:end] for start, end in pairwise([0, *ends])]
+    return chunks
 
 
 def _split(payload: bytes, count: int) -> tuple[Sequence[int], Joined]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
@@ -30,7 +31,7 @@ def _retries() -> Retry:
 
 
 class DirectConnection:
-    """One connection, for one command at a time, without what a pool and a client add to each.
+    """One connection, for one command after the other, without what a pool and a client add to each.
 
     That is half of the time between a lone chunk and its being logged. It connects when it is needed, and repeats a
     command whose connection broke. That is safe only because every script can be repeated.
@@ -40,6 +41,7 @@ class DirectConnection:
         self._connections = connections
         self._connection: AbstractConnection | None = None
         self._retry = _retries()
+        self._turn = asyncio.Lock()
 
     async def execute_command(self, *args: str | bytes | int) -> Any:
         """Send a command and return its reply.
@@ -47,7 +49,8 @@ class DirectConnection:
         Raises:
             RedisError: The server refused it, or cannot be reached.
         """
-        return await self._retry.call_with_retry(lambda: self._exchange(args), self._drop)
+        async with self._turn:
+            return await self._retry.call_with_retry(lambda: self._exchange(args), self._drop)
 
     async def aclose(self) -> None:
         """Disconnect. May be called twice."""

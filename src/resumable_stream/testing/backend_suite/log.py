@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import anyio
+
 from ..._core.packing import pack
 from ...types import Acquired, Append, Appended, AppendStatus, End, StreamState
 from .harness import (
@@ -124,6 +126,20 @@ class LogTests:
             read = [chunks_of(await backend.read(info.stream_id, 0, ENOUGH)) for info in infos]
         assert [answer.status is AppendStatus.ACCEPTED for answer in answers] == [True, True, False, True, True]
         assert read == [["s0"], ["s1"], [], ["s3"], ["s4"]]
+
+    async def test_many_calls_at_once(self, harness: BackendHarness) -> None:
+        """Calls from many tasks at once do not get in each other's way: each gets the answer to its own."""
+        answers: dict[str, Appended] = {}
+
+        async def run(number: int) -> None:
+            info = await create(backend, f"s{number}")
+            answers[info.stream_id] = await append(backend, info, 0, ["x"] * (number + 1))
+            assert chunks_of(await backend.read(info.stream_id, 0, ENOUGH)) == ["x"] * (number + 1)
+
+        async with harness.open() as backend, anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(run, number)
+        assert answers == {f"s{number}": Appended(AppendStatus.ACCEPTED, number + 1) for number in range(20)}
 
     async def test_no_streams_in_one_call(self, harness: BackendHarness) -> None:
         """Nothing to append is answered with nothing."""
