@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,10 +91,10 @@ def test_import_loads_no_driver_and_no_framework() -> None:
 
 
 def test_import_is_fast() -> None:
-    """Importing the package takes less than 100 ms more than importing anyio and asyncio."""
+    """Importing the package takes less than 100 ms more than importing anyio."""
     code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
     base, ours = (
-        statistics.median(float(_run(code.format(modules))) for _ in range(5))
-        for modules in ("anyio, asyncio", "anyio, asyncio, resumable_stream")
+        min(float(_run(code.format(modules))) for _ in range(7))  # what it takes when nothing else disturbs
+        for modules in ("anyio", "anyio, resumable_stream")
     )
     assert ours - base < 0.1
