@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from abc import abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -21,9 +22,9 @@ from resumable_stream.testing import BackendHarness, ManualClock
 class Store(BackendHarness):
     """One empty store, for as many backends as a test wants."""
 
+    @abstractmethod
     def make_backend(self) -> StreamBackend:
         """Return a new backend, not yet connected."""
-        raise NotImplementedError  # every store has its own
 
     def make_context(self, **settings: Any) -> ResumableStreamContext:
         """Return a new context, not yet entered: what another process would have. It does not wait when it is left."""

@@ -33,8 +33,8 @@ def _retries() -> Retry:
 class DirectConnection:
     """One connection, for one command after the other, without what a pool and a client add to each.
 
-    That is half of the time between a lone chunk and its being logged. It connects when it is needed, and repeats a
-    command whose connection broke. That is safe only because every script can be repeated.
+    That is some 15 % of the time between a lone chunk and its being logged. It connects when it is needed, and repeats
+    a command whose connection broke. That is safe only because every script can be repeated.
     """
 
     def __init__(self, connections: Connections) -> None:

@@ -40,8 +40,8 @@ class Listener:
         """Call ``on_push`` for each message on ``channel`` from now on. Returns when the server has confirmed.
 
         Raises:
-            BackendError: It does not confirm. It may be that a connection is dead and nobody said so: another is made,
-                and ``on_push`` is called as soon as that one works.
+            BackendError: It does not confirm. Nothing is subscribed to. As the connection may be dead without anybody
+                having said so, another is made.
         """
         name = channel.encode()
         self._callbacks[name] = on_push
@@ -51,6 +51,8 @@ class Listener:
             await self._send("SUBSCRIBE", channel)
             await confirmed.wait()
         if not confirmed.is_set():
+            self._callbacks.pop(name, None)
+            self._unconfirmed.pop(name, None)
             await self.disconnect()
             raise BackendError("Redis does not confirm a subscription")
 
