@@ -10,13 +10,17 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.servers import Server, binaries, running
-from tests.stores import InFakeRedis, InMemory, InRedis, Store
+from tests.servers import ClusterSet, SentinelSet, Server, binaries, running
+from tests.stores import InCluster, InFakeRedis, InMemory, InRedis, InSentinel, Store
 
 REAL_SERVERS = sorted(binaries())
-ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS]
+SETS = ["sentinel", "cluster"]
+SET_SERVER = "redis-server" if "redis-server" in REAL_SERVERS else REAL_SERVERS[-1]
+ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS, *SETS]
 
 GetServer = Callable[[str], Server]
+GetSentinels = Callable[[str], SentinelSet]
+GetCluster = Callable[[str], ClusterSet]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -48,11 +52,51 @@ def server_of() -> Iterator[GetServer]:
         yield get
 
 
+@pytest.fixture(scope="session")
+def sentinels_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetSentinels]:
+    """Returns a set of running servers of a name and their Sentinels, started when it is first asked for."""
+    started: dict[str, SentinelSet] = {}
+
+    def get(name: str) -> SentinelSet:
+        if name not in started:
+            started[name] = SentinelSet(binaries()[name], tmp_path_factory.mktemp("sentinels"))
+            started[name].start()
+        return started[name]
+
+    yield get
+    for servers in started.values():
+        servers.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetCluster]:
+    """Returns the running Cluster of servers of a name, started when it is first asked for."""
+    started: dict[str, ClusterSet] = {}
+
+    def get(name: str) -> ClusterSet:
+        if name not in started:
+            started[name] = ClusterSet(binaries()[name], tmp_path_factory.mktemp("cluster"))
+            started[name].start()
+        return started[name]
+
+    yield get
+    for servers in started.values():
+        servers.stop()
+
+
 @pytest.fixture(params=ALL_STORES)
-async def store(request: pytest.FixtureRequest, server_of: GetServer) -> AsyncIterator[Store]:
+async def store(
+    request: pytest.FixtureRequest, server_of: GetServer, sentinels_of: GetSentinels, cluster_of: GetCluster
+) -> AsyncIterator[Store]:
     """Every kind of store there is."""
     name: str = request.param
-    made: Store = {"memory": InMemory, "fakeredis": InFakeRedis}.get(name, lambda: InRedis(server_of(name).url))()
+    make: dict[str, Callable[[], Store]] = {
+        "memory": InMemory,
+        "fakeredis": InFakeRedis,
+        "sentinel": lambda: InSentinel(sentinels_of(SET_SERVER)),
+        "cluster": lambda: InCluster(cluster_of(SET_SERVER)),
+    }
+    made = make.get(name, lambda: InRedis(server_of(name).url))()
     yield made
     await made.check_clean()
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
 
 _START_TIMEOUT = 15.0
 
@@ -53,11 +58,14 @@ def binaries() -> dict[str, Path]:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that was free a moment ago, and so was the one 10,000 above, where members of a Cluster talk."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            with suppress(OSError, OverflowError):
+                bus.bind(("127.0.0.1", port + 10_000))
+                return port
 
 
 @contextmanager
@@ -89,3 +97,241 @@ def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
                 return True
         time.sleep(0.02)
     return False
+
+
+class Member:
+    """One server of a set: it keeps its port, and its folder, when it is ended and started again."""
+
+    def __init__(self, binary: Path, folder: Path, *options: str, sentinel: str | None = None) -> None:
+        self.port = free_port()
+        self.options = options
+        self._binary = binary
+        self._folder = folder
+        self._sentinel = sentinel
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it is."""
+        return "127.0.0.1", self.port
+
+    def start(self, *more_options: str) -> None:
+        """Start it, and return when it answers."""
+        self._folder.mkdir(exist_ok=True)
+        command: list[str | Path] = [self._binary]
+        if self._sentinel is not None:
+            config = self._folder / "sentinel.conf"  # which the server writes to
+            config.write_text(self._sentinel)
+            command += [config, "--sentinel"]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        with (self._folder / "server.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [*command, *self.options, *more_options], stdout=output, stderr=subprocess.STDOUT
+            )
+        if not _answers(self.port, self._process):
+            raise RuntimeError(f"{self._binary} did not start:\n{(self._folder / 'server.log').read_text()}")
+
+    def kill(self) -> None:
+        """End it without a word. May be called twice."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def pause(self) -> None:
+        """Let it hang: connections stay open and are not answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *command: str | int) -> Any:
+        """Send a command and return its reply."""
+        with Redis(port=self.port, decode_responses=True, protocol=2) as client:
+            return client.execute_command(*command)
+
+
+_KEEP_NOTHING = ("--save", "", "--appendonly", "no", "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
+
+
+class SentinelSet:
+    """A master, a replica, and three Sentinels that watch them."""
+
+    service = "main"
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        self.members = [Member(binary, folder / f"member{number}", *_KEEP_NOTHING) for number in range(2)]
+        # After a failover a Sentinel takes a second to reach the new master, which is not to count as down meanwhile.
+        config = (
+            f"sentinel monitor {self.service} 127.0.0.1 {self.members[0].port} 2\n"
+            f"sentinel down-after-milliseconds {self.service} 1500\n"
+            f"sentinel failover-timeout {self.service} 3000\n"
+        )
+        self.sentinels = [Member(binary, folder / f"sentinel{number}", sentinel=config) for number in range(3)]
+
+    @property
+    def url(self) -> str:
+        """How the backend is told of it."""
+        hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{self.service}/0"
+
+    def start(self) -> None:
+        """Start all, and return when a failover would work."""
+        master, replica = self.members
+        master.start()
+        replica.start("--replicaof", "127.0.0.1", str(master.port))
+        for sentinel in self.sentinels:
+            sentinel.start()
+        self.wait_until_whole()
+
+    def stop(self) -> None:
+        """End all."""
+        for member in (*self.sentinels, *self.members):
+            member.kill()
+
+    @property
+    def master(self) -> Member:
+        """The master, when all Sentinels name the same."""
+        wait_until(lambda: len(self._named()) == 1)
+        (port,) = self._named()
+        return next(member for member in self.members if member.port == port)
+
+    def other(self, one: Member) -> Member:
+        """The member that is not this one."""
+        return self.members[1 - self.members.index(one)]
+
+    def wait_for_failover(self, old: Member) -> None:
+        """Return when the other one is the master."""
+        new = self.other(old)
+        wait_until(lambda: self._named() == {new.port} and new.ask("ROLE")[0] == "master")
+
+    def repair(self) -> None:
+        """Start again, as a replica of the other, the one that was ended."""
+        master = self.master
+        replica = self.other(master)
+        replica.kill()
+        replica.start("--replicaof", "127.0.0.1", str(master.port))
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Return when every Sentinel sees two others and a replica, and that is in step."""
+        wait_until(lambda: all(self._is_whole(sentinel) for sentinel in self.sentinels))
+        wait_until(lambda: "connected" in self.other(self.master).ask("ROLE"))
+
+    def _named(self) -> set[int]:
+        command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+        return {int(sentinel.ask(*command)[1]) for sentinel in self.sentinels}
+
+    def _is_whole(self, sentinel: Member) -> bool:
+        (state,) = sentinel.ask("SENTINEL", "MASTERS")
+        master = dict(zip(state[::2], state[1::2], strict=True))
+        replicas = [dict(zip(s[::2], s[1::2], strict=True)) for s in sentinel.ask("SENTINEL", "REPLICAS", self.service)]
+        flags = [master["flags"], *(replica["flags"] for replica in replicas)]
+        return flags == ["master", "slave"] and master["num-other-sentinels"] == "2"
+
+
+class ClusterSet:
+    """A Cluster of three masters with a replica each."""
+
+    def __init__(self, binary: Path, folder: Path) -> None:
+        options = (*_KEEP_NOTHING, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        self.members = [Member(binary, folder / f"node{number}", *options) for number in range(6)]
+
+    @property
+    def url(self) -> str:
+        """How the backend is told of it. It names some of the nodes only."""
+        return f"redis+cluster://127.0.0.1:{self.members[0].port},127.0.0.1:{self.members[4].port}"
+
+    def start(self) -> None:
+        """Start all, make a Cluster of them, and return when a failover would work."""
+        for member in self.members:
+            member.start()
+        for number, master in enumerate(self.members[:3]):
+            first, last = number * 16384 // 3, (number + 1) * 16384 // 3
+            master.ask("CLUSTER", "ADDSLOTS", *range(first, last))
+            master.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for member in self.members[1:]:
+            member.ask("CLUSTER", "MEET", *self.members[0].address)
+        wait_until(lambda: all(len(self._nodes(member)) == 6 for member in self.members))
+        for master, replica in zip(self.members[:3], self.members[3:], strict=True):
+            replica.ask("CLUSTER", "REPLICATE", master.ask("CLUSTER", "MYID"))
+        self.wait_until_whole()
+
+    def stop(self) -> None:
+        """End all."""
+        for member in self.members:
+            member.kill()
+
+    @property
+    def masters(self) -> list[Member]:
+        """The members that say that they are masters."""
+        return [member for member in self.members if member.ask("ROLE")[0] == "master"]
+
+    def owner_of(self, slot: int) -> Member:
+        """The master of a slot, as the first member that is up sees it."""
+        for member in self.members:
+            with suppress(RedisError):
+                for first, last, (_, port, *_), *_ in member.ask("CLUSTER", "SLOTS"):
+                    if first <= slot <= last:
+                        return next(member for member in self.members if member.port == port)
+        raise RuntimeError("nobody has the slot")
+
+    def wait_for_failover(self, slot: int, old: Member) -> None:
+        """Return when all other members know another master of a slot."""
+        others = [member for member in self.members if member is not old]
+        wait_until(lambda: all(self._master_port(member, slot) not in {None, old.port} for member in others))
+
+    def wait_until_whole(self) -> None:
+        """Return when every member sees six that are up, and every replica is in step."""
+        wait_until(lambda: all(self._is_whole(member) for member in self.members))
+
+    def begin_move(self, slot: int, target: Member) -> Member:
+        """Open a slot for its move to another master; return the one that has it."""
+        source = self.owner_of(slot)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.ask("CLUSTER", "MYID"))
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.ask("CLUSTER", "MYID"))
+        return source
+
+    def move_keys(self, slot: int, source: Member, target: Member, *, number: int = 1000) -> None:
+        """Move keys of a slot that is open."""
+        keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, number)
+        if keys:
+            source.ask("MIGRATE", *target.address, "", 0, 5000, "KEYS", *keys)
+
+    def finish_move(self, slot: int, source: Member, target: Member) -> None:
+        """Give a slot to the other master for good."""
+        self.move_keys(slot, source, target)
+        target_id = target.ask("CLUSTER", "MYID")
+        for member in (target, source, *self.masters):
+            member.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        self.wait_until_whole()
+
+    def _nodes(self, member: Member) -> list[list[str]]:
+        return [line.split() for line in member.ask("CLUSTER", "NODES").splitlines()]
+
+    def _master_port(self, member: Member, slot: int) -> int | None:
+        ranges = member.ask("CLUSTER", "SLOTS")
+        return next((master[1] for first, last, master, *_ in ranges if first <= slot <= last), None)
+
+    def _is_whole(self, member: Member) -> bool:
+        try:
+            nodes = self._nodes(member)
+            role = member.ask("ROLE")
+        except RedisError:
+            return False
+        is_up = all("fail" not in node[2] and "handshake" not in node[2] for node in nodes)
+        replicas = sum("slave" in node[2] for node in nodes)
+        is_in_step = role[0] == "master" or role[3] == "connected"
+        is_ok = "cluster_state:ok" in member.ask("CLUSTER", "INFO")
+        return len(nodes) == 6 and replicas == 3 and is_up and is_in_step and is_ok
+
+
+def wait_until(is_done: Callable[[], bool], timeout: float = 30.0) -> None:
+    """Return when something is so. For what servers do among themselves, and tell nobody."""
+    deadline = time.monotonic() + timeout
+    while not is_done():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.02)

@@ -14,9 +14,12 @@ from redis.asyncio import Redis
 from typing_extensions import override
 
 from resumable_stream import ResumableStreamContext, StreamBackend
+from resumable_stream.abc import OnNotice
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.testing import BackendHarness, ManualClock
+from resumable_stream.testing.backend_suite.harness import ignore
+from tests.servers import ClusterSet, SentinelSet
 
 
 class Store(BackendHarness):
@@ -31,17 +34,17 @@ class Store(BackendHarness):
         return ResumableStreamContext(self.make_backend(), **({"drain_timeout": 0.0} | settings))
 
     @override
-    def open(self) -> AbstractAsyncContextManager[StreamBackend]:
-        return _connected(self.make_backend())
+    def open(self, on_notice: OnNotice = ignore) -> AbstractAsyncContextManager[StreamBackend]:
+        return _connected(self.make_backend(), on_notice)
 
     async def check_clean(self) -> None:
         """Fail if something was left behind."""
 
 
 @asynccontextmanager
-async def _connected(backend: StreamBackend) -> AsyncIterator[StreamBackend]:
+async def _connected(backend: StreamBackend, on_notice: OnNotice) -> AsyncIterator[StreamBackend]:
     try:
-        await backend.connect()
+        await backend.connect(on_notice)
         yield backend
     finally:
         await backend.aclose()
@@ -90,9 +93,47 @@ class InRedis(Store):
     @override
     async def check_clean(self) -> None:
         async with Redis.from_url(self.url, protocol=2) as client:
-            async for key in client.scan_iter(count=1000):
-                assert await client.pttl(key) != -1, f"{key!r} has no expiry"
-            await client.flushdb()
-            with anyio.fail_after(5):  # a closed connection takes the server a moment to notice
-                while len(await client.client_list()) > 1:
-                    await anyio.sleep(0.01)
+            await _check_server(client)
+
+
+class InSentinel(InRedis):
+    """A real server that is the master of a set, found by way of Sentinels."""
+
+    def __init__(self, servers: SentinelSet) -> None:
+        super().__init__(servers.url)
+        self.servers = servers
+
+    @override
+    async def check_clean(self) -> None:
+        async with Redis(port=self.servers.master.port, protocol=2) as client:
+            await _check_server(client)
+
+
+class InCluster(InRedis):
+    """A real Cluster."""
+
+    def __init__(self, servers: ClusterSet) -> None:
+        super().__init__(servers.url)
+        self.servers = servers
+
+    @override
+    async def check_clean(self) -> None:
+        for master in self.servers.masters:
+            async with Redis(port=master.port, protocol=2) as client:
+                await _check_server(client)
+
+
+async def _check_server(client: Redis) -> None:
+    """Fail if a key would stay for good, or a connection is left, and leave no key behind."""
+    async for key in client.scan_iter(count=1000):
+        assert await client.pttl(key) != -1, f"{key!r} has no expiry"
+    await client.flushall()
+    with anyio.fail_after(5):  # a closed connection takes the server a moment to notice
+        while len(await users_of(client)) > 1:
+            await anyio.sleep(0.01)
+
+
+async def users_of(client: Redis) -> list[dict[str, str]]:
+    """The connections of applications to a server: not those of replicas, masters and Sentinels."""
+    connected = await client.client_list()
+    return [one for one in connected if one["flags"][0] not in "SM" and not one["name"].startswith("sentinel-")]

@@ -10,6 +10,7 @@ from .codecs import JSONCodec
 from .context import ResumableStreamContext, Settings
 from .exceptions import (
     BackendError,
+    BackendUnavailableError,
     ConcurrentReadError,
     ContextClosedError,
     InvalidChunkError,
@@ -31,6 +32,7 @@ from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, Stream
 
 __all__ = [
     "BackendError",
+    "BackendUnavailableError",
     "Codec",
     "ConcurrentReadError",
     "ContextClosedError",

@@ -8,10 +8,13 @@ from typing import Any
 
 from .types import Acquired, Append, Appended, Claim, Page, Push, RawChunk, StreamInfo
 
-__all__ = ["Codec", "OnPush", "StreamBackend"]
+__all__ = ["Codec", "OnNotice", "OnPush", "StreamBackend"]
 
 OnPush = Callable[["Push | None"], None]
 """Called with what was pushed, or with ``None``: something may have been missed, read the log."""
+
+OnNotice = Callable[[str], None]
+"""Called with the id of a stream whose publisher should renew its lease now: the answer has news for it."""
 
 
 class Codec(ABC):
@@ -44,13 +47,18 @@ class StreamBackend(ABC):
     **Cancellation.** A cancelled call was either carried out or not; it was never carried out in part. Repeating it is
     always safe.
 
-    **Errors.** What a method cannot do for reasons outside its arguments is a `BackendError`. Ids, positions and sizes
-    were checked by the caller.
+    **Errors.** What a method cannot do for reasons outside its arguments is a `BackendError`, or, if the same call may
+    work later, a `BackendUnavailableError`. A method fails within seconds: having patience is the caller's task. Ids,
+    positions and sizes were checked by the caller.
     """
 
     @abstractmethod
-    async def connect(self) -> None:
+    async def connect(self, on_notice: OnNotice) -> None:
         """Get ready. Called once, before anything else.
+
+        ``on_notice`` is called, until `aclose`, when a stream of the store was asked to stop, taken over, or deleted,
+        wherever its publisher is. Like a push it is a hint, and may be lost or doubled. It is called on the event loop
+        and must neither block nor raise.
 
         Raises:
             BackendError: The store cannot be reached, or is not one that this backend can work with.
@@ -70,7 +78,7 @@ class StreamBackend(ABC):
         lease that starts now. Where ``claim.allow_new`` is false nothing is written, and ``info`` is ``None``.
 
         A lost stream, where ``claim.allow_lost`` is true and it is still readable, becomes ``RUNNING`` again under the
-        next epoch, with its chunks, its generation and a new lease.
+        next epoch, with its chunks, its generation and a new lease, on the terms of this claim.
 
         Any other stream is described and left as it is. When its retention has passed, ``is_readable`` is false. When
         its tombstone has passed too, it is unknown: the id is free for a new generation.
@@ -92,7 +100,12 @@ class StreamBackend(ABC):
         An append that was accepted before, and is repeated while it is the last one of its stream, is accepted again
         and changes nothing.
 
+        An answer to an accepted append says whether the stream was asked to stop, and why.
+
         A stream that ends stops its lease, stays readable for the claim's retention, and takes no further append.
+
+        A part of the store may be away while the rest works: then some answers are ``UNAVAILABLE``. If nothing works,
+        it raises.
         """
 
     @abstractmethod
@@ -119,6 +132,17 @@ class StreamBackend(ABC):
     @abstractmethod
     async def unsubscribe(self, stream_id: str) -> None:
         """End the subscription. ``on_push`` is not called any more. Without a subscription, nothing happens."""
+
+    @abstractmethod
+    async def request_stop(self, stream_id: str, reason: str) -> StreamInfo | None:
+        """Record that a running stream is to stop, and why; its publisher is told by the answers to its appends.
+
+        A stream that was asked to stop, and whose lease lapses, has stopped and is not lost. One that is lost and still
+        readable becomes ``STOPPED``, and is not taken over. Any other is left as it is. The first reason is kept.
+
+        Returns:
+            The stream as it is then, or ``None``: it is unknown.
+        """
 
     @abstractmethod
     async def delete(self, stream_id: str) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +12,7 @@ from typing_extensions import Self, TypedDict, Unpack
 
 from ._core.ids import check_stream_id
 from ._core.positions import Position, parse_position, resolve_start
-from ._engine.runtime import Runtime, Source
+from ._engine.runtime import Runtime, Source, Terms
 from .abc import Codec, StreamBackend
 from .exceptions import (
     InvalidFactoryError,
@@ -22,15 +21,16 @@ from .exceptions import (
     StreamExistsError,
 )
 from .stream import ResumableStream
-from .types import Claim, Factory, Limits, StreamInfo, StreamRole, StreamState
+from .types import Factory, Limits, StreamInfo, StreamRole, StreamState, Takeover
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
 __all__ = ["ResumableStreamContext", "Settings"]
 
 T = TypeVar("T")
 
+_MAX_REASON = 2000
 _MAX_SECONDS = 10 * 366 * 86400  # Redis cannot count to everything that a float can
 
 _logger = logging.getLogger("resumable_stream")
@@ -48,6 +48,11 @@ class Settings(TypedDict, total=False):
     """How long its id stays taken after the retention, so that the factory is not run again. Default 86400."""
     drain_timeout: float
     """How long leaving the context waits for running factories to come to their end. Default 10."""
+    call_timeout: float
+    """How long a call waits for a store that is away, before it raises `BackendUnavailableError`. Default 10."""
+    outage_timeout: float
+    """How long readers wait for a store that is away, before they raise `BackendUnavailableError`; and how long a
+    publisher whose factory has come to its end tries to record that. Default 60."""
     limits: Limits
     """Bounds on what is accepted and held."""
     codec: Codec | None
@@ -67,8 +72,9 @@ class ResumableStreamContext:
     that cuts the waiting short; the ends are still recorded.
 
     Args:
-        backend: Where streams are kept: a `StreamBackend`, or an asynchronous client of redis-py. The client tells
-            which server to use and how; its connections are not used, and it is never closed.
+        backend: Where streams are kept: a `StreamBackend`, or an asynchronous client of redis-py, for one server, for
+            the master that Sentinels name, or for a Cluster. The client tells which servers to use and how; its
+            connections are not used, and it is never closed.
         key_prefix: Of keys and channels, if ``backend`` is a client.
         settings: See `Settings`.
 
@@ -77,20 +83,28 @@ class ResumableStreamContext:
     """
 
     def __init__(
-        self, backend: StreamBackend | Redis, *, key_prefix: str = "resumable-stream", **settings: Unpack[Settings]
+        self,
+        backend: StreamBackend | Redis | RedisCluster,
+        *,
+        key_prefix: str = "resumable-stream",
+        **settings: Unpack[Settings],
     ) -> None:
         unknown = settings.keys() - Settings.__annotations__.keys()
         if unknown:
             raise InvalidSettingError(f"no such setting: {', '.join(sorted(unknown))}")
         self._limits = _instance(settings, "limits", Limits) or Limits()
         self._codec: Codec | None = _instance(settings, "codec", Codec)  # type: ignore[type-abstract]  # mypy#4717
-        self._lease = _seconds(settings, "lease", 15.0, minimum=0.05)
-        self._retention = _seconds(settings, "retention", 3600.0)
-        self._tombstone = _seconds(settings, "tombstone", 86400.0)
-        drain_timeout = _seconds(settings, "drain_timeout", 10.0)
+        terms = Terms(
+            lease=_seconds(settings, "lease", 15.0, minimum=0.05),
+            retention=_seconds(settings, "retention", 3600.0),
+            tombstone=_seconds(settings, "tombstone", 86400.0),
+            drain_timeout=_seconds(settings, "drain_timeout", 10.0),
+            call_timeout=_seconds(settings, "call_timeout", 10.0),
+            outage_timeout=_seconds(settings, "outage_timeout", 60.0),
+        )
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)
-        self._runtime = Runtime(backend, self._limits, lease=self._lease, drain_timeout=drain_timeout)
+        self._runtime = Runtime(backend, self._limits, terms)
 
     @classmethod
     def from_url(
@@ -99,8 +113,9 @@ class ResumableStreamContext:
         """Return a context for the store that a URL names.
 
         Args:
-            url: ``redis://``, ``rediss://`` or ``unix://`` as redis-py reads it, or ``memory://`` for streams that
-                live in this process alone. ``None``: the environment variable ``REDIS_URL``, and without it memory.
+            url: ``redis://``, ``rediss://`` or ``unix://`` as redis-py reads it, ``redis+sentinel://`` or
+                ``redis+cluster://`` as `RedisBackend` says, or ``memory://`` for streams that live in this process
+                alone. ``None``: the environment variable ``REDIS_URL``, and without it memory.
             key_prefix: Of keys and channels in Redis.
             settings: See `Settings`.
 
@@ -135,15 +150,19 @@ class ResumableStreamContext:
         stream_id: str,
         factory: Factory[T],
         *,
+        takeover: Takeover[T] | None = None,
         start_index: int | None = None,
         skip_characters: int | None = None,
         after: str | None = None,
     ) -> ResumableStream[T] | None:
-        """Publish a stream, or read it if it exists.
+        """Publish a stream, or read it if it exists, or go on with it if its publisher was lost.
 
         Exactly one caller becomes the publisher, however many race on however many machines. Its factory is called in
         a task of the context, so cancelling this call, or dropping the stream, does not stop it; what it raises is
         recorded, and raised to readers after the last chunk.
+
+        With ``takeover``, a stream whose publisher was lost is continued: now, or as soon as that happens while this
+        stream object is held. Of all who offer it, in all processes, one does it; readers who wait notice a pause.
 
         The position is where to start reading, in one form at most. It must not be beyond the end; for a stream that
         does not exist it must be the start, or nothing is created.
@@ -153,6 +172,8 @@ class ResumableStreamContext:
             factory: Called without arguments, returns the chunks: an async iterable (such as an async generator), a
                 plain one, or an awaitable of one of these. A plain one is iterated on the event loop, so its steps
                 must not block. Called at most once for an id.
+            takeover: Called with the chunks so far; returns those that follow, as a factory does. Called at most once
+                for each time that the stream is lost.
             start_index: How many chunks to skip. Negative: how many to read back from the end, or all there are.
             skip_characters: How many characters (code points) to skip. Only for streams of text.
             after: The event id of the last chunk that was seen.
@@ -165,16 +186,18 @@ class ResumableStreamContext:
             LimitExceededError: It would be new, and this context publishes ``max_publishers`` already, or a store in
                 memory is full.
             BackendError: The store failed. Calling again is safe: the factory does not run twice. It may not run at
-                all, if the store created the stream and could not say so: then that is lost when its lease has lapsed.
+                all, if the store created the stream and could not say so for ``call_timeout`` seconds: then that is
+                lost when its lease has lapsed.
             ContextClosedError: The context is not open.
         """
         position = parse_position(start_index, skip_characters, after)
-        info, role = await self._acquire(stream_id, factory, allow_new=position.is_start)
+        source = self._source(factory, takeover)
+        info, role = await self._acquire(stream_id, source, allow_new=position.is_start)
         if info is None:
             raise InvalidPositionError(f"stream {stream_id!r} does not exist, so nothing of it can have been seen")
         if not info.is_readable:
             return None
-        return await self._read(info, position, role)
+        return await self._read(info, position, role, source)
 
     async def create_new_resumable_stream(self, stream_id: str, factory: Factory[T]) -> ResumableStream[T]:
         """Publish a stream that must not exist yet. Otherwise like `resumable_stream`.
@@ -182,7 +205,8 @@ class ResumableStreamContext:
         Raises:
             StreamExistsError: The id is taken, by a stream or by a tombstone. The factory was not called.
         """
-        info, role = await self._acquire(stream_id, factory, allow_new=True)
+        source = self._source(factory, None)
+        info, role = await self._acquire(stream_id, source, allow_new=True)
         if info is None or role is not StreamRole.PUBLISHER:
             raise StreamExistsError(stream_id)
         return await self._read(info, Position(), role)
@@ -214,14 +238,37 @@ class ResumableStreamContext:
     async def info(self, stream_id: str) -> StreamInfo | None:
         """Describe a stream, or its tombstone; ``None`` if there is neither."""
         check_stream_id(stream_id, self._limits.max_stream_id_length)
-        acquired = await self._runtime.acquire(stream_id, self._claim(allow_new=False))
-        return acquired.info
+        return await self._runtime.describe(stream_id)
+
+    async def stop(self, stream_id: str, *, reason: str = "requested") -> StreamState | None:
+        """Stop a stream, wherever its publisher is: cancel the factory, keep what it made, end as ``STOPPED``.
+
+        It is recorded in the store, so it is not lost, whether or not the publisher listens now; if it never does, the
+        stream has stopped when its lease has lapsed. A lost stream is not taken over any more. The factory's
+        ``finally`` blocks run, and may await for five seconds. The end may come a moment after this returns. Safe to
+        repeat, and cancelling it leaves nothing half done.
+
+        Args:
+            stream_id: Of the stream. One that is unknown or has ended is no error.
+            reason: Becomes `StreamInfo.reason`. 1 to 2,000 characters; the first one asked for is kept.
+
+        Returns:
+            The state now: ``RUNNING`` if the publisher is about to stop. ``None``: the stream is unknown.
+
+        Raises:
+            InvalidSettingError: The reason is empty or too long.
+            BackendUnavailableError: The store is away, and the publisher is not in this process.
+        """
+        check_stream_id(stream_id, self._limits.max_stream_id_length)
+        if not 1 <= len(reason) <= _MAX_REASON:
+            raise InvalidSettingError(f"a reason has 1 to {_MAX_REASON} characters")
+        info = await self._runtime.stop_stream(stream_id, reason)
+        return None if info is None else info.state
 
     async def delete(self, stream_id: str) -> bool:
         """Forget a stream with all its chunks, and leave no tombstone: the id is free again.
 
-        If it is running, its factory is cancelled when it appends the next time, or renews its lease. Its readers get
-        `StreamGoneError`.
+        If it is running, its factory is cancelled. Its readers get `StreamGoneError`.
 
         Returns:
             Whether there was one.
@@ -236,30 +283,33 @@ class ResumableStreamContext:
         """
         return self._runtime.scan()
 
+    def _source(self, factory: Factory[T], takeover: Takeover[T] | None) -> Source:
+        for made in (factory,) if takeover is None else (factory, takeover):
+            if not callable(made):
+                raise InvalidFactoryError(f"a factory is callable, which {type(made).__name__} is not")
+        codec = self._codec
+        return Source(factory, takeover, codec.encode if codec else None, codec.decode if codec else None)
+
     async def _acquire(
-        self, stream_id: str, factory: Callable[[], Any], *, allow_new: bool
+        self, stream_id: str, source: Source, *, allow_new: bool
     ) -> tuple[StreamInfo | None, StreamRole]:
         check_stream_id(stream_id, self._limits.max_stream_id_length)
-        if not callable(factory):
-            raise InvalidFactoryError(f"a factory is callable, which {type(factory).__name__} is not")
-        source = Source(factory, self._codec.encode if self._codec else None)
-        acquired = await self._runtime.acquire(stream_id, self._claim(allow_new=allow_new), source)
+        acquired = await self._runtime.acquire(stream_id, source, allow_new=allow_new)
         return acquired.info, StreamRole.PUBLISHER if acquired.is_publisher else StreamRole.SUBSCRIBER
 
-    async def _read(self, info: StreamInfo, position: Position, role: StreamRole) -> ResumableStream[Any]:
+    async def _read(
+        self, info: StreamInfo, position: Position, role: StreamRole, source: Source | None = None
+    ) -> ResumableStream[Any]:
         if position.skip_characters and self._codec is not None:
             raise InvalidPositionError("only streams of text have characters to skip")
-        reader = self._runtime.read(info, resolve_start(position, info))
+        reader = self._runtime.read(info, resolve_start(position, info), source)
         try:
             first = await reader.skip_characters(position.skip_characters, info.length)
         except BaseException:
-            self._runtime.release(reader.feed)
+            self._runtime.release(reader)
             raise
         decode = self._codec.decode if self._codec else None
         return ResumableStream(reader, role, decode, self._runtime.release, first)
-
-    def _claim(self, *, allow_new: bool) -> Claim:
-        return Claim(secrets.token_hex(8), self._lease, self._retention, self._tombstone, allow_new)
 
 
 def _seconds(settings: Settings, name: str, default: float, minimum: float = 0.0) -> float:
@@ -282,12 +332,12 @@ def _backend_from_url(url: str, key_prefix: str) -> StreamBackend:
         from .backends.memory import MemoryBackend
 
         return MemoryBackend()
-    if scheme in ("redis", "rediss", "unix"):
+    if scheme == "unix" or scheme.partition("+")[0] in ("redis", "rediss"):
         return _redis_backend(url, key_prefix)
-    raise InvalidSettingError("a URL starts with memory://, redis://, rediss:// or unix://")
+    raise InvalidSettingError("a URL starts with memory://, redis://, rediss://, unix://, redis+sentinel:// or such")
 
 
-def _redis_backend(server: str | Redis, key_prefix: str) -> StreamBackend:
+def _redis_backend(server: str | Redis | RedisCluster, key_prefix: str) -> StreamBackend:
     # Here, so that who keeps streams in memory does not load the driver.
     from .backends.redis import RedisBackend
 

@@ -18,6 +18,7 @@
     │   ├── PublisherFailedError            its factory raised
     │   └── PublisherLostError              its publisher died, or lost its lease
     └── BackendError                        the store could not do what was asked
+        └── BackendUnavailableError         it is away, or too busy, or full: later it may
 
 `InvalidChunkError`, `InvalidFactoryError` and `LimitExceededError` can also happen inside a run, where nobody is there
 to catch them: then they are recorded as what the stream failed of.
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "BackendUnavailableError",
     "ConcurrentReadError",
     "ContextClosedError",
     "InvalidChunkError",
@@ -174,3 +176,7 @@ class PublisherLostError(PublisherError):
 
 class BackendError(ResumableStreamError):
     """The store is away, refused a command, or answered something that cannot be. The driver's error is the cause."""
+
+
+class BackendUnavailableError(BackendError):
+    """The store cannot be reached, is starting, is full, or is changing its master. The same may work later."""

@@ -13,7 +13,6 @@ from typing_extensions import Self
 
 from ._core.ids import format_event_id
 from ._core.window import Block
-from ._engine.feed import Feed
 from ._engine.reader import Reader
 from .exceptions import ConcurrentReadError
 from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
@@ -43,7 +42,7 @@ class ResumableStream(Generic[T]):
         PublisherLostError: The publisher died, or lost its lease.
         StreamGoneError: The stream was deleted, or expired, before all of it was read.
         ContextClosedError: The context was left first.
-        BackendError: The store cannot be read now.
+        BackendError: The store cannot be read, and was not back within ``outage_timeout`` seconds.
         ConcurrentReadError: Another task is reading from this object.
     """
 
@@ -52,7 +51,7 @@ class ResumableStream(Generic[T]):
         reader: Reader,
         role: StreamRole,
         decode: Callable[[RawChunk], Any] | None,
-        release: Callable[[Feed], None],
+        release: Callable[[Reader], None],
         first: Block | None = None,
     ) -> None:
         self._reader = reader
@@ -62,7 +61,7 @@ class ResumableStream(Generic[T]):
         self._offset = 0
         self._is_reading = False
         self._is_over = False
-        self._release = weakref.finalize(self, _release_from_anywhere, asyncio.get_running_loop(), release, reader.feed)
+        self._release = weakref.finalize(self, _release_from_anywhere, asyncio.get_running_loop(), release, reader)
         self._release.atexit = False
 
     @property
@@ -80,6 +79,15 @@ class ResumableStream(Generic[T]):
         """The state of the stream, as far as this process has heard: it may end before this reader gets there."""
         end = self._reader.feed.end
         return StreamState.RUNNING if end is None else end.state
+
+    @property
+    def degraded(self) -> bool:
+        """Whether the store is away, as far as this process has noticed.
+
+        In the publisher's process chunks then come before they are logged: should it die too, they are lost, and a
+        position after them is beyond the end. Elsewhere chunks come when the store is back.
+        """
+        return self._reader.feed.is_degraded
 
     @property
     def index(self) -> int:
@@ -186,7 +194,7 @@ class _Iterator(AsyncIterator[T]):
         return self._step()
 
 
-def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Feed], None], feed: Feed) -> None:
+def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Reader], None], reader: Reader) -> None:
     # A forgotten object may be collected in any thread.
     with suppress(RuntimeError):  # the loop is closed, and everything with it
-        loop.call_soon_threadsafe(release, feed)
+        loop.call_soon_threadsafe(release, reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import (  # Union: an alias is evaluated, and 3.10 has no | for all of these
     Any,
@@ -33,6 +33,7 @@ __all__ = [
     "StreamInfo",
     "StreamRole",
     "StreamState",
+    "Takeover",
 ]
 
 T = TypeVar("T")
@@ -45,6 +46,9 @@ Chunks: TypeAlias = AsyncIterable[T] | Iterable[T]
 
 Factory: TypeAlias = Callable[[], Chunks[T] | Awaitable[Chunks[T]]]
 """A callable without arguments that makes the chunks of a stream: most often an async generator function."""
+
+Takeover: TypeAlias = Callable[[list[T]], Chunks[T] | Awaitable[Chunks[T]]]
+"""Like a factory, for a stream whose publisher was lost: it is given the chunks so far, and makes those that follow."""
 
 
 class StreamState(str, Enum):
@@ -93,7 +97,12 @@ class StreamInfo:
     error_message: str = ""
     """For ``FAILED``: its text, cut after 2,000 characters."""
     reason: str = ""
-    """For ``STOPPED``: why, such as ``"shutdown"``."""
+    """For ``STOPPED``: why, such as ``"requested"`` or ``"shutdown"``."""
+    epoch_start: int = 0
+    """How many chunks were logged when the newest epoch began. Who has more, has some that the store lost."""
+    lease_left: float = field(default=0.0, compare=False)
+    """Seconds until the publisher counts as lost, by the store's clock, when this was asked. Negative: so long ago it
+    was lost. 0 once the stream has ended in another way."""
 
     @property
     def is_running(self) -> bool:
@@ -207,7 +216,11 @@ class AppendStatus(Enum):
     GONE = "gone"
     """Refused: the store does not know this generation of the stream. It was deleted, expired or lost."""
     MISPLACED = "misplaced"
-    """Refused: the log does not end where the append begins."""
+    """Refused: the log does not end where the append begins. If it is shorter, the store lost what it had accepted."""
+    UNUSABLE = "unusable"
+    """Refused: what the store has under this id is no stream."""
+    UNAVAILABLE = "unavailable"
+    """It is not known whether it was made: the part of the store that has this stream is away. Repeat it as it is."""
 
 
 class Appended(NamedTuple):
@@ -216,8 +229,8 @@ class Appended(NamedTuple):
     status: AppendStatus
     length: int = 0
     """How many chunks are logged now."""
-    is_stop_requested: bool = False
-    """Whether someone asked the publisher to stop."""
+    stop_reason: str = ""
+    """Why someone asked the publisher to stop; empty if nobody did."""
 
 
 class Page(NamedTuple):
@@ -232,6 +245,7 @@ class Push(NamedTuple):
     """An entry, an end, or both, on their way to followers."""
 
     generation: str
+    epoch: int
     length: int
     """How many chunks are logged with it."""
     entry: Entry | None
@@ -257,6 +271,9 @@ class Limits:
     window_bytes: int = 256 * 1024
     """Latest chunks of one live stream that are kept in memory, counted with 64 bytes for each chunk's own object. A
     reader further behind reads on from the log."""
+    outage_bytes: int = 64 * 1024 * 1024
+    """Chunks of all streams of this context that are kept while the store is away. A stream for which there is no room
+    goes on for the readers in this process, and has failed for all others."""
     page_bytes: int = 256 * 1024
     """How much one read takes from the log. The last entry of a page may go over it."""
 

@@ -94,7 +94,7 @@ async def test_cancelled_leaving_still_records_the_end(store: Store) -> None:
 
 async def test_clean_up_that_hangs_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A factory whose ``finally`` does not come back does not keep the context from being left."""
-    monkeypatch.setattr("resumable_stream._engine.source._CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr("resumable_stream._engine.run._CLEANUP_TIMEOUT", 0.05)
 
     async def factory() -> AsyncIterator[str]:
         try:

@@ -7,15 +7,20 @@ from enum import Enum
 import pytest
 
 from resumable_stream import InvalidChunkError, LimitExceededError, Limits, StreamInfo, StreamState
+from resumable_stream._core.allowance import Allowance
 from resumable_stream._core.outbox import Outbox
 from resumable_stream._core.packing import unpack
 from resumable_stream.types import End
 
 
-def make(length: int = 0, **limits: int) -> Outbox:
+def make_info(length: int = 0, epoch: int = 3) -> StreamInfo:
+    """A running stream with a log of so many chunks."""
+    return StreamInfo("s", "gen", epoch, StreamState.RUNNING, length, 0.0, None, is_readable=True)
+
+
+def make(length: int = 0, allowance: int = 1000, **limits: int) -> Outbox:
     """An outbox of epoch 3, with a log of so many chunks."""
-    info = StreamInfo("s", "gen", 3, StreamState.RUNNING, length, 0.0, None, is_readable=True)
-    return Outbox(info, Limits(**limits))
+    return Outbox(make_info(length), Limits(**limits), Allowance(allowance))
 
 
 def test_chunks_travel_together() -> None:
@@ -129,3 +134,135 @@ def test_disguised_chunks() -> None:
     raw.put(memoryview(b"b"))
     raw.take()
     assert raw.acknowledge()[1].chunks == [b"a", b"b"]
+
+
+def test_watched_source() -> None:
+    """While it is watched, each chunk says so; afterwards only when the source should wait."""
+    outbox = make()
+    assert not outbox.put("a")
+    outbox.watch(True)
+    assert outbox.put("b")
+    outbox.watch(False)
+    assert not outbox.put("c")
+
+
+def test_full_batches_wait_behind_each_other() -> None:
+    """A full batch is rolled behind the others, and they go out one by one, in order, with the end at last."""
+    outbox = make(pending_chunks=2)
+    for chunk in "abcde":
+        outbox.put(chunk)
+        assert outbox.roll()
+    assert outbox.is_full
+    outbox.finish(End(StreamState.DONE))
+    appends = []
+    while outbox.has_more:
+        appends.append(outbox.take())
+        outbox.acknowledge()
+    assert [(append.first, unpack(append.payload, append.count)) for append in appends] == [
+        (0, ["a", "b"]),
+        (2, ["c", "d"]),
+        (4, ["e"]),
+    ]
+    assert [append.end is not None for append in appends] == [False, False, True]
+    assert outbox.logged == 5
+    assert not outbox.is_full
+
+
+def test_allowance_is_shared_and_given_back() -> None:
+    """What waits counts against the allowance, its objects too, until it is handed out or dropped."""
+    allowance = Allowance(300)
+    first, second = (Outbox(make_info(), Limits(pending_chunks=2), allowance) for _ in range(2))
+    for outbox in (first, second):
+        outbox.put("a")
+        outbox.put("b")
+    assert first.roll()  # 130 bytes
+    assert second.roll()
+    first.put("c")
+    first.put("d")
+    assert not first.roll()
+    second.take()
+    assert first.roll()
+    first.drop_backlog()
+    assert allowance.take(300)
+    assert not allowance.take(1)
+
+
+def test_giving_up() -> None:
+    """After giving up, what is in flight is still logged; then only the end goes out, from where the log is."""
+    outbox = make(pending_chunks=2)
+    outbox.put("a")
+    outbox.take()
+    for chunk in "bcd":
+        outbox.put(chunk)
+    outbox.roll()
+    outbox.give_up(End(StreamState.FAILED))
+    assert outbox.put("e")
+    assert outbox.discard().chunks == ["e"]
+    assert outbox.discard().chunks == []
+    outbox.acknowledge()
+    assert outbox.has_more
+    append = outbox.take()
+    assert (append.first, append.count, append.end) == (1, 0, End(StreamState.FAILED))
+    outbox.acknowledge()
+    assert not outbox.has_more
+
+
+def test_giving_up_what_was_refused() -> None:
+    """Where the log is shorter than it should be, the end goes there."""
+    outbox = make(length=10)
+    outbox.put("a")
+    outbox.take()
+    outbox.give_up(End(StreamState.FAILED), logged=7)
+    assert outbox.take().first == 7
+
+
+def test_what_is_not_logged() -> None:
+    """What is in flight, what waits and what is pending, from an index on."""
+    outbox = make(length=5, pending_chunks=2)
+    for chunk in "ab":
+        outbox.put(chunk)
+    outbox.take()
+    for chunk in "cde":
+        outbox.put(chunk)
+        outbox.roll()
+    for index, texts in ((5, ["ab", "cd", "e"]), (6, ["b", "cd", "e"]), (8, ["d", "e"]), (9, ["e"]), (10, [])):
+        blocks = [block for block, _ in outbox.unlogged_from(index)]
+        assert ["".join(map(str, block.chunks)) for block in blocks] == texts
+        assert [block.first for block in blocks][:1] == ([index] if texts else [])
+
+
+@pytest.mark.parametrize(("length", "firsts"), [(0, [0, 1]), (1, [1])])
+def test_append_in_flight_is_taken_back(length: int, firsts: list[int]) -> None:
+    """Under a new epoch, what was in flight is handed out anew, or is logged already; the end is not lost."""
+    outbox = make()
+    outbox.put("a")
+    outbox.take()
+    outbox.put("b")
+    outbox.finish(End(StreamState.DONE))
+    assert outbox.retract(make_info(length, epoch=4))
+    taken = []
+    while outbox.has_more:
+        taken.append(outbox.take())
+        outbox.acknowledge()
+    assert {append.epoch for append in taken} == {4}
+    assert [append.first for append in taken] == firsts
+    assert [append.end for append in taken][-1] == End(StreamState.DONE)
+
+
+def test_append_that_cannot_be_taken_back() -> None:
+    """A log that ends elsewhere has lost chunks."""
+    outbox = make(length=3)
+    outbox.put("a")
+    outbox.take()
+    assert not outbox.retract(make_info(2, epoch=4))
+
+
+def test_resuming_counts_what_was_logged() -> None:
+    """What was logged before counts as the stream's own, for its size and its type."""
+    outbox = make(length=2, max_stream_bytes=10)
+    outbox.resume(["abc", "ä"])  # 3 + 1 and 2 + 1
+    outbox.put("b")
+    with pytest.raises(InvalidChunkError):
+        outbox.put(b"b")
+    with pytest.raises(LimitExceededError):
+        outbox.put("c")

@@ -97,3 +97,20 @@ def test_every_chunk_that_is_here_is_found(counts: list[int], start: int, max_by
     assert last is not None
     assert window.block_at(last) is None
     assert window.start == start or window.ordinal_of(window.start - 1) is None
+
+
+def test_skipping() -> None:
+    """After a skip, the window goes on elsewhere, and nobody takes its next block for the one that should be next."""
+    window = Window(0, 10_000)
+    window.offer(block(0, 2), 2)
+    next_ordinal = window.ordinal_of(2)
+    assert next_ordinal is not None
+    window.skip_to(5)
+    window.offer(block(5, 1), 1)
+    assert (window.start, window.stop) == (5, 6)
+    with pytest.raises(LookupError):
+        window.block_at(next_ordinal)
+    assert window.ordinal_of(2) is None
+    ordinal = window.ordinal_of(5)
+    assert ordinal is not None
+    assert window.block_at(ordinal) == block(5, 1)

@@ -21,7 +21,7 @@ async def test_newer_stream_wins() -> None:
         backend = MemoryBackend()
         await backend.acquire("s", Claim("new", 60, 60, 60))
         async with anyio.create_task_group() as tasks:
-            hub = Hub(backend, Limits(), tasks, check_interval=60)
+            hub = Hub(backend, Limits(), tasks, check_interval=60, outage_timeout=1, on_lost=lambda *_: False)
             times = {"old": 1.0, "new": 2.0}
             feeds = {name: hub.follow(described(name, times[name])) for name in (first, second)}
             await anyio.wait_all_tasks_blocked()

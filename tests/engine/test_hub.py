@@ -129,7 +129,7 @@ async def test_readers_are_forgotten_without_a_leak(redis_store: InRedis) -> Non
 
     async def channels() -> int:
         async with Redis.from_url(redis_store.url, protocol=2) as client:
-            return len(await client.pubsub_channels(f"{redis_store.prefix}*"))
+            return len(await client.pubsub_channels(f"{redis_store.prefix}:{{*"))
 
     async with redis_store.make_context() as here, redis_store.make_context() as elsewhere:
         taps = [Tap("a") for _ in range(6)]

@@ -22,7 +22,7 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
     info = StreamInfo("s", "gen", 1, StreamState.RUNNING, 2, 0.0, None, is_readable=True)
     feed = Feed(info, Limits(window_bytes=1))
     feed.readers = 1
-    reader = Reader(backend, feed, 0, page_bytes=1000)
+    reader = Reader(backend, feed, 0, page_bytes=1000, outage_timeout=1)
     chunks: list[object] = []
     with anyio.fail_after(5):
         while len(chunks) < 4:  # the page has all four, though the feed has heard of two

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..exceptions import InvalidChunkError, LimitExceededError
 from ..types import Append, End, Limits, RawChunk, StreamInfo
+from .allowance import Allowance
 from .packing import encoded_size, pack
+from .window import Block
+
+_CHUNK_OVERHEAD = 64
+"""Roughly what Python needs for a short string besides its characters, in bytes."""
 
 
 @dataclass
@@ -18,6 +24,13 @@ class Batch:
     chunks: list[RawChunk] = field(default_factory=list)
     size: int = 0
     """Encoded bytes."""
+    allowed: int = 0
+    """Bytes that were taken from the allowance for it."""
+
+    @property
+    def stop(self) -> int:
+        """Index after the last chunk."""
+        return self.first + len(self.chunks)
 
 
 class Outbox:
@@ -25,14 +38,21 @@ class Outbox:
 
     While an append is in flight, new chunks collect for the next one. Nothing waits for a timer, and nothing that was
     handed out is handed out again with other content, so that a repeated append is recognised.
+
+    While the store is away, full batches wait behind each other, for as long as the allowance lasts.
     """
 
     __slots__ = (
+        "_allowance",
+        "_backlog",
         "_end",
         "_epoch",
         "_generation",
+        "_has_given_up",
         "_in_flight",
+        "_is_watched",
         "_kind",
+        "_logged",
         "_max_chunk_bytes",
         "_max_stream_bytes",
         "_pending",
@@ -42,31 +62,50 @@ class Outbox:
         "_total",
     )
 
-    def __init__(self, info: StreamInfo, limits: Limits) -> None:
+    def __init__(self, info: StreamInfo, limits: Limits, allowance: Allowance) -> None:
         self._stream_id = info.stream_id
         self._generation = info.generation
         self._epoch = info.epoch
+        self._logged = info.length
         self._pending = Batch(info.length)
+        self._backlog: deque[Batch] = deque()
+        self._allowance = allowance
         self._in_flight: tuple[Append, Batch] | None = None
         self._end: End | None = None
         self._kind: type[RawChunk] | None = None
         self._total = 0
+        self._is_watched = False
+        self._has_given_up = False
         self._max_chunk_bytes, self._max_stream_bytes = limits.max_chunk_bytes, limits.max_stream_bytes
         self._pending_bytes, self._pending_chunks = limits.pending_bytes, limits.pending_chunks
 
     @property
+    def allowance(self) -> Allowance:
+        """What it may keep while the store is away, shared with others."""
+        return self._allowance
+
+    @property
+    def logged(self) -> int:
+        """How many chunks are known to be logged."""
+        return self._logged
+
+    @property
     def is_full(self) -> bool:
         """Whether the source should wait before it makes more chunks."""
-        pending = self._pending
-        return pending.size >= self._pending_bytes or len(pending.chunks) >= self._pending_chunks
+        return bool(self._backlog) or self._is_pending_full
 
     @property
     def has_more(self) -> bool:
         """Whether there are chunks or an end to take."""
-        return bool(self._pending.chunks) or self._end is not None
+        return bool(self._backlog or self._end is not None or (self._pending.chunks and not self._has_given_up))
+
+    def resume(self, chunks: list[RawChunk]) -> None:
+        """Take note of what was logged before this publisher came: it counts as the stream's, for type and size."""
+        self._kind = type(chunks[0]) if chunks else None
+        self._total = sum(encoded_size(chunk) + 1 for chunk in chunks)
 
     def put(self, chunk: Any) -> bool:
-        """Add a chunk, and return `is_full`. Nothing is added if it is refused.
+        """Add a chunk, and return whether the source should wait, or is watched. Nothing is added if it is refused.
 
         Raises:
             InvalidChunkError: It is neither text nor bytes, or not what the chunks before it were.
@@ -84,24 +123,32 @@ class Outbox:
         chunks = pending.chunks
         chunks.append(chunk)
         pending.size = size = pending.size + size
-        return size >= self._pending_bytes or len(chunks) >= self._pending_chunks
+        return size >= self._pending_bytes or len(chunks) >= self._pending_chunks or self._is_watched
 
-    def _over_limit(self, size: int) -> LimitExceededError:
-        if size > self._max_chunk_bytes:
-            return LimitExceededError("max_chunk_bytes", self._max_chunk_bytes)
-        return LimitExceededError("max_stream_bytes", self._max_stream_bytes)
+    def watch(self, is_watched: bool) -> None:
+        """Have `put` return true for every chunk, or only when the source should wait."""
+        self._is_watched = is_watched or self._has_given_up
 
     def finish(self, end: End) -> None:
         """Record ``end`` together with the last chunks. Nothing can be put afterwards."""
         self._end = end
 
     def take(self) -> Append:
-        """Return the next append: what is pending, or else a renewal of the lease."""
+        """Return the next append: the oldest batch, or else a renewal of the lease."""
         assert self._in_flight is None, "one append at a time"
-        batch, end = self._pending, self._end
+        if self._has_given_up:
+            batch = Batch(self._logged)
+        elif self._backlog:
+            batch = self._backlog.popleft()
+            self._give_back(batch)
+        else:
+            batch = self._pending
+            self._pending = Batch(batch.stop)
+        end = None
+        if not self._backlog and (self._has_given_up or not self._pending.chunks):
+            end, self._end = self._end, None
         payload = pack(batch.chunks) if batch.chunks else b""
         append = Append(self._stream_id, self._generation, self._epoch, batch.first, len(batch.chunks), payload, end)
-        self._pending, self._end = Batch(append.stop), None
         self._in_flight = (append, batch)
         return append
 
@@ -109,7 +156,90 @@ class Outbox:
         """Take note that the append in flight is logged, and return it with its chunks."""
         assert self._in_flight is not None, "nothing was taken"
         acknowledged, self._in_flight = self._in_flight, None
+        self._logged = acknowledged[0].stop
         return acknowledged
+
+    def retract(self, info: StreamInfo) -> bool:
+        """Take back the append in flight, to be handed out anew under the epoch of ``info``, unless it is logged.
+
+        Returns:
+            Whether that can be: the log ends where the append begins, or where it ends.
+        """
+        assert self._in_flight is not None, "nothing was taken"
+        self._epoch = info.epoch
+        append, batch = self._in_flight
+        if info.length not in (append.first, append.stop):
+            return False
+        self._in_flight = None
+        self._logged = info.length
+        if info.length == append.first and append.count and not self._has_given_up:
+            self._backlog.appendleft(batch)
+        self._end = append.end or self._end
+        return True
+
+    def roll(self) -> bool:
+        """Let a full batch wait behind the others, and begin another one. False: the allowance is used up."""
+        if not self._is_pending_full:
+            return True
+        batch = self._pending
+        cost = batch.size + _CHUNK_OVERHEAD * len(batch.chunks)
+        if not self._allowance.take(cost):
+            return False
+        batch.allowed = cost
+        self._backlog.append(batch)
+        self._pending = Batch(batch.stop)
+        return True
+
+    def unlogged_from(self, index: int) -> list[tuple[Block, int]]:
+        """Return what is not known to be logged, from chunk ``index`` on, in blocks with their sizes."""
+        batches = [self._pending]
+        if index < self._pending.first:  # seldom: else this would cost with each chunk
+            in_flight = [self._in_flight[1]] if self._in_flight else []
+            batches = [*in_flight, *self._backlog, self._pending]
+        return [
+            (Block(max(batch.first, index), batch.chunks[max(index - batch.first, 0) :]), batch.size)
+            for batch in batches
+            if batch.stop > index
+        ]
+
+    def give_up(self, end: End | None, logged: int | None = None) -> None:
+        """Hand out nothing more but ``end``, after the chunks that are logged or in flight; drop all others.
+
+        Args:
+            end: How the stream ends; ``None`` if that cannot be recorded.
+            logged: How many chunks the log has, if it refused the append in flight because that is not what we took it
+                to have.
+        """
+        self._has_given_up = self._is_watched = True
+        self._end = end
+        self.drop_backlog()
+        if logged is not None:
+            self._logged, self._in_flight = logged, None
+
+    def discard(self) -> Batch:
+        """Return the chunks that were put and will not be logged, and forget them."""
+        batch = self._pending
+        self._pending = Batch(batch.stop)
+        return batch
+
+    def drop_backlog(self) -> None:
+        """Forget what waits, and give back what it took of the allowance."""
+        while self._backlog:
+            self._give_back(self._backlog.popleft())
+
+    def _give_back(self, batch: Batch) -> None:
+        self._allowance.give_back(batch.allowed)
+        batch.allowed = 0
+
+    @property
+    def _is_pending_full(self) -> bool:
+        pending = self._pending
+        return pending.size >= self._pending_bytes or len(pending.chunks) >= self._pending_chunks
+
+    def _over_limit(self, size: int) -> LimitExceededError:
+        if size > self._max_chunk_bytes:
+            return LimitExceededError("max_chunk_bytes", self._max_chunk_bytes)
+        return LimitExceededError("max_stream_bytes", self._max_stream_bytes)
 
     def _check_kind(self, chunk: object) -> RawChunk:
         raw = _as_raw(chunk)

@@ -61,6 +61,14 @@ class Window:
             self._take(tail_of(block, self.stop), size)
         return True
 
+    def skip_to(self, index: int) -> None:
+        """Forget everything, and go on at ``index``: what is missing before it is in the log."""
+        self._dropped += len(self._blocks) + 1  # so that nobody takes the next block for the one that should be next
+        self._blocks.clear()
+        self._sizes.clear()
+        self._bytes = 0
+        self.stop = index
+
     def ordinal_of(self, index: int) -> int | None:
         """Return the ordinal of the block that has, or will have, chunk ``index``; ``None`` if it was dropped."""
         if index < self.start:

@@ -9,7 +9,7 @@ import anyio
 from .._core.packing import unpack
 from .._core.window import Block, Window
 from ..exceptions import BackendError, ResumableStreamError, StreamGoneError
-from ..types import End, Entry, Limits, Page, Push, RawChunk, StreamInfo
+from ..types import End, Entry, Limits, Page, Push, RawChunk, StreamInfo, StreamState
 
 
 class Feed:
@@ -22,18 +22,27 @@ class Feed:
     def __init__(self, info: StreamInfo, limits: Limits) -> None:
         self.stream_id: str = info.stream_id
         self.generation: str = info.generation
+        self.epoch: int = info.epoch
         self.created_at: float = info.created_at
         self.window: Window = Window(info.length, limits.window_bytes)
-        self.end: End | None = info.end
+        self.end: End | None = None
         """How the stream ended, once all its chunks are in the window."""
         self.error: ResumableStreamError | None = None
         """Why no more can be read here, although the stream may go on."""
         self.cause: BaseException | None = None
         """What the factory raised, if it ran here."""
         self.is_published_here: bool = False
+        self.is_degraded: bool = False
+        """Whether the store is away: chunks may come before they are logged, if the publisher is here, or late."""
         self.readers: int = 0
         self.was_heard: bool = False
         """Whether anything came since the hub looked last."""
+        self.look_at: float = 0.0
+        """When the log is to be read if nothing came, on the event loop's clock."""
+        self.away_since: float | None = None
+        """Since when the store is away, as far as reading this stream has told."""
+        self.lost_since: float | None = None
+        """When the publisher was lost, or, if the store was away then, when that could be known."""
         self._changed: anyio.Event | None = None
 
     @property
@@ -65,10 +74,20 @@ class Feed:
             self.error = error
             self.wake()
 
+    def publish_from(self, info: StreamInfo) -> bool:
+        """Go on under a new epoch, which is published here. False: this feed has chunks that the store lost."""
+        if self.window.stop > info.length:
+            return False
+        if self.window.stop < info.length:
+            self.window.skip_to(info.length)
+            self.wake()
+        self.epoch = info.epoch
+        return True
+
     def take_push(self, push: Push) -> bool:
         """Take what was pushed; return whether it joined on. If not, the log has to be read."""
         self.was_heard = True
-        if push.generation != self.generation:
+        if push.generation != self.generation or push.epoch != self.epoch:
             return False
         if push.entry is not None and not self._take_entry(push.entry):
             return False
@@ -81,19 +100,32 @@ class Feed:
     def take_page(self, page: Page | None, start: int) -> bool:
         """Take what was read from the log at ``start``, the window's end then; return whether that is all there was.
 
-        More may have been pushed since, so that the window is ahead of the page.
+        More may have been pushed since, so that the window is ahead of the page. That a stream is lost does not end it
+        here: it may be taken over.
         """
-        if page is None or page.info.generation != self.generation:
+        if page is None or not self._is_continued_by(page.info):
             self.fail(StreamGoneError(self.stream_id))
             return True
         for entry in page.entries:
             if not self._take_entry(entry):
                 break
-        if self.window.stop == page.info.length and page.info.end is not None:
-            self.finish(page.info.end)
+        end = page.info.end
+        if self.window.stop == page.info.length and end is not None:
+            if end.state is not StreamState.LOST:
+                self.finish(end)
         elif page.info.length < start or self.window.stop == start < page.info.length:
             self.fail(StreamGoneError(self.stream_id))  # the store lost chunks that it had accepted
         return self.is_over or self.window.stop >= page.info.length
+
+    def _is_continued_by(self, info: StreamInfo) -> bool:
+        """Whether what we have is a part of what is logged now, as far as the epochs tell."""
+        if info.generation != self.generation:
+            return False
+        if info.epoch > self.epoch:
+            if self.window.stop > info.epoch_start:
+                return False  # the store lost chunks, and others may have taken their places
+            self.epoch = info.epoch
+        return True
 
     def _take_entry(self, entry: Entry) -> bool:
         return self.offer(block_of(self.stream_id, [entry]), len(entry.payload))

@@ -1,19 +1,28 @@
-"""The one task of a process that appends to the log."""
+"""The tasks of a process that append to the log."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Protocol
 
 import anyio
 
+from .._core.backoff import Backoff
 from ..abc import StreamBackend
-from ..exceptions import BackendError
-from ..types import Append, Appended
+from ..exceptions import BackendError, BackendUnavailableError
+from ..types import Append, Appended, AppendStatus
 from .failures import backend_error
+
+_logger = logging.getLogger("resumable_stream")
 
 _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
+_PATIENCE = 1.0
+"""Seconds without an answer after which the store counts as away."""
+_TICK = 0.25
 
 
 class Appender(Protocol):
@@ -25,20 +34,33 @@ class Appender(Protocol):
     def on_appended(self, answer: Appended) -> None:
         """Learn what became of it."""
 
+    def on_unavailable(self) -> None:
+        """Learn that the store is away. The append is repeated until it is back."""
+
     def on_unreachable(self, error: BackendError) -> None:
-        """Learn that it is not known what became of it."""
+        """Learn that it is not known what became of the append, and that it is not repeated."""
 
 
 class Flusher:
     """Sends what is ready, for all streams together, as soon as what was sent before is answered.
 
-    There is no timer: what comes alone goes at once, and what comes while an append is in flight goes together.
+    There is no timer: what comes alone goes at once, and what comes while an append is in flight goes together. What
+    could not be sent is repeated by a task of its own, so that a part of the store that is away holds up no other.
     """
 
-    def __init__(self, backend: StreamBackend) -> None:
+    def __init__(
+        self, backend: StreamBackend, *, on_trouble: Callable[[], None], on_recovery: Callable[[], None]
+    ) -> None:
         self._backend = backend
+        self._on_trouble = on_trouble
+        self._on_recovery = on_recovery
         self._ready: deque[Appender] = deque()
+        self._unavailable: dict[Appender, Append] = {}
+        self._backoff = Backoff()
         self._wake: anyio.Event | None = None
+        self._wake_retry: anyio.Event | None = None
+        self._sent_at: float | None = None
+        self._is_in_trouble = False
         self._is_closed = False
 
     def schedule(self, appender: Appender) -> None:
@@ -51,6 +73,10 @@ class Flusher:
             self._wake.set()
             self._wake = None
 
+    def withdraw(self, appender: Appender) -> None:
+        """Repeat its append no more."""
+        self._unavailable.pop(appender, None)
+
     async def run(self) -> None:
         """Append until cancelled. Whoever waits then, or comes later, is told that it is too late."""
         try:
@@ -61,8 +87,27 @@ class Flusher:
                 await self._flush()
         finally:
             self._is_closed = True
-            while self._ready:
-                self._ready.popleft().on_unreachable(_closed())
+            waiting = [*self._ready, *self._unavailable]
+            self._ready.clear()
+            self._unavailable.clear()
+            for appender in waiting:
+                appender.on_unreachable(_closed())
+
+    async def retry(self) -> None:
+        """Repeat what the store was away for, until cancelled."""
+        while True:
+            while not self._unavailable:
+                self._wake_retry = anyio.Event()
+                await self._wake_retry.wait()
+            await anyio.sleep(self._backoff.next_delay())
+            await self._repeat()
+
+    async def watch(self) -> None:
+        """Notice a store that does not answer, until cancelled."""
+        while True:
+            await anyio.sleep(_TICK)
+            if self._sent_at is not None and anyio.current_time() - self._sent_at > _PATIENCE:
+                self._note_trouble()
 
     async def _flush(self) -> None:
         appenders: list[Appender] = []
@@ -75,17 +120,86 @@ class Flusher:
             appends.append(append)
             size += len(append.payload)
         failure = _closed()
+        self._sent_at = anyio.current_time()
         try:
             answered = list(zip(appenders, await self._backend.append(appends), strict=True))
+        except BackendUnavailableError:
+            for appender, append in zip(appenders, appends, strict=True):
+                self._repeat_later(appender, append)
+            appenders.clear()
         except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
             failure = backend_error(error, "append")
         else:
-            for appender, answer in answered:
-                appender.on_appended(answer)
+            for (appender, answer), append in zip(answered, appends, strict=True):
+                if answer.status is AppendStatus.UNAVAILABLE:
+                    self._repeat_later(appender, append)
+                else:
+                    appender.on_appended(answer)
             appenders.clear()
+            if self._is_in_trouble and not self._unavailable:
+                self._note_recovery()
         finally:  # cancelled, too
+            self._sent_at = None
             for appender in appenders:
                 appender.on_unreachable(failure)
+
+    async def _repeat(self) -> None:
+        """Repeat what is oldest, as far as it fits in one call."""
+        repeated = dict(islice(self._unavailable.items(), _fitting(self._unavailable.values())))
+        if not repeated:
+            return
+        try:
+            answers = await self._backend.append(list(repeated.values()))
+            answered = list(zip(repeated, answers, strict=True))
+        except BackendUnavailableError:
+            return
+        except Exception as error:  # noqa: BLE001  # a task boundary, as above
+            for appender in repeated:
+                if self._unavailable.pop(appender, None) is not None:
+                    appender.on_unreachable(backend_error(error, "append"))
+            return
+        for appender, answer in answered:
+            append = self._unavailable.pop(appender, None)
+            if append is None:
+                continue  # withdrawn meanwhile
+            if answer.status is AppendStatus.UNAVAILABLE:
+                self._unavailable[appender] = append  # behind the others: it may be away for long
+            else:
+                self._backoff.reset()
+                appender.on_appended(answer)
+        if not self._unavailable:
+            self._note_recovery()
+
+    def _repeat_later(self, appender: Appender, append: Append) -> None:
+        self._unavailable[appender] = append
+        appender.on_unavailable()
+        self._note_trouble()
+        if self._wake_retry is not None:
+            self._wake_retry.set()
+            self._wake_retry = None
+
+    def _note_trouble(self) -> None:
+        if not self._is_in_trouble:
+            self._is_in_trouble = True
+            _logger.warning("the store is away: streams published here go on, and are logged when it is back")
+        self._on_trouble()
+
+    def _note_recovery(self) -> None:
+        self._is_in_trouble = False
+        self._backoff.reset()
+        _logger.info("the store is back")
+        self._on_recovery()
+
+
+def _fitting(appends: Iterable[Append]) -> int:
+    """Return how many of them one call takes: one at least."""
+    size = count = 0
+    for append in appends:
+        if count == _MAX_APPENDS or size >= _MAX_BYTES:
+            break
+        size += len(append.payload)
+        count += 1
+    return count
 
 
 def _closed() -> BackendError:

@@ -3,62 +3,96 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from ..abc import StreamBackend
-from ..exceptions import BackendError, ContextClosedError, ResumableStreamError, StreamGoneError
-from ..types import Limits, Push, StreamInfo
+from ..exceptions import (
+    BackendError,
+    BackendUnavailableError,
+    ContextClosedError,
+    ResumableStreamError,
+    StreamGoneError,
+)
+from ..types import End, Limits, Push, StreamInfo, StreamState
 from .failures import backend_error
 from .feed import Feed
 
 _logger = logging.getLogger("resumable_stream")
+
+_TICK = 0.25
+_GRACE = 0.5
+"""How long readers wait for somebody to take over a lost stream, in seconds, until they are told that it is lost."""
+_GRACE_AFTER_OUTAGE = 3.0
+"""The same after the store was away: its publisher, if it lives, tries to be back within a second."""
 
 
 class Hub:
     """Hands out one feed per live stream, and subscribes to those whose publisher is elsewhere.
 
     A push is only a hint. When one does not join on, or the backend says that some may be missing, or none came for
-    ``check_interval`` seconds, the log is read.
+    ``check_interval`` seconds or until the lease lapses, the log is read.
+
+    Args:
+        on_lost: Called with a feed whose stream is lost. Returns whether somebody here tries to take it over.
     """
 
-    def __init__(self, backend: StreamBackend, limits: Limits, tasks: TaskGroup, check_interval: float) -> None:
+    def __init__(
+        self,
+        backend: StreamBackend,
+        limits: Limits,
+        tasks: TaskGroup,
+        *,
+        check_interval: float,
+        outage_timeout: float,
+        on_lost: Callable[[Feed, StreamInfo], bool],
+    ) -> None:
         self._backend = backend
         self._limits = limits
         self._tasks = tasks
         self._check_interval = check_interval
+        self._outage_timeout = outage_timeout
+        self._on_lost = on_lost
         self._feeds: dict[str, Feed] = {}
         self._subscribed: set[str] = set()
         self._updating: set[Feed] = set()
         self._outdated: set[Feed] = set()
         self._unwanted: deque[str] = deque()
         self._wake: anyio.Event | None = None
+        self._back_at = -math.inf
         self._is_closed = False
 
     def publish(self, info: StreamInfo) -> Feed:
         """Return the feed of a stream that is published here from now on: its publisher fills it."""
         feed = self._feed_of(info)
+        if not feed.publish_from(info):
+            feed.fail(StreamGoneError(info.stream_id))
+            feed = self._feed_of(info)
         feed.is_published_here = True
+        self._drop_subscription(feed)
         return feed
 
     def disown(self, feed: Feed) -> None:
         """Take note that its publisher is gone from here. Readers go on with what is in the store."""
         feed.is_published_here = False
         if feed.readers and not feed.is_over:
-            self._update(feed)
+            self.look(feed)
         self._drop_unused(feed)
 
     def follow(self, info: StreamInfo) -> Feed:
         """Return the feed of a stream for one more reader, who gives it back with `release`."""
-        if not info.is_running:
+        if info.end is not None and not self._may_go_on(info):
             feed = Feed(info, self._limits)
+            feed.end = info.end
         else:
             feed = self._feed_of(info)
             if not feed.is_published_here and feed.readers == 0:
-                self._update(feed)
+                self.look(feed)
         feed.readers += 1
         return feed
 
@@ -66,6 +100,19 @@ class Hub:
         """Give back what `follow` returned."""
         feed.readers -= 1
         self._drop_unused(feed)
+
+    def look(self, feed: Feed) -> None:
+        """Have the log read, once more if that is under way."""
+        if self._is_closed:
+            return
+        self._outdated.add(feed)
+        if feed not in self._updating:
+            self._updating.add(feed)
+            self._tasks.start_soon(self._read_log, feed)
+
+    def note_recovery(self) -> None:
+        """Take note that the store was away, and is back."""
+        self._back_at = anyio.current_time()
 
     def close(self) -> None:
         """Let go of all readers that still wait. Nothing is started any more."""
@@ -83,7 +130,7 @@ class Hub:
                 self._wake = anyio.Event()
                 await self._wake.wait()
             stream_id = self._unwanted.popleft()
-            if stream_id in self._feeds:
+            if stream_id in self._feeds and not self._feeds[stream_id].is_published_here:
                 continue  # somebody came meanwhile
             self._subscribed.discard(stream_id)
             try:
@@ -92,13 +139,22 @@ class Hub:
                 _logger.warning("could not unsubscribe: %s", type(error).__name__)
 
     async def watch(self) -> None:
-        """Read the log of streams that were silent, for as long as they are: the last push may have been lost."""
+        """Read the log of streams that were silent, for as long as they are, until cancelled.
+
+        The last push may have been lost, or the publisher.
+        """
         while True:
-            await anyio.sleep(self._check_interval)
+            await anyio.sleep(min(self._check_interval, _TICK))
+            now = anyio.current_time()
             for feed in list(self._feeds.values()):
-                if not (feed.was_heard or feed.is_published_here or feed.is_over):
-                    self._update(feed)
-                feed.was_heard = False
+                if feed.is_over or feed.is_published_here:
+                    continue
+                if feed.was_heard:
+                    feed.was_heard = False
+                    feed.look_at = now + self._check_interval
+                elif now >= feed.look_at:
+                    feed.look_at = now + self._check_interval
+                    self.look(feed)
 
     def _feed_of(self, info: StreamInfo) -> Feed:
         known, feed = self._feeds.get(info.stream_id), Feed(info, self._limits)
@@ -117,19 +173,13 @@ class Hub:
         if feed.readers or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
             return
         del self._feeds[feed.stream_id]
+        self._drop_subscription(feed)
+
+    def _drop_subscription(self, feed: Feed) -> None:
         if feed.stream_id in self._subscribed or feed in self._updating:
             self._unwanted.append(feed.stream_id)
             if self._wake is not None:
                 self._wake.set()
-
-    def _update(self, feed: Feed) -> None:
-        """Have the log read, once more if that is under way."""
-        if self._is_closed:
-            return
-        self._outdated.add(feed)
-        if feed not in self._updating:
-            self._updating.add(feed)
-            self._tasks.start_soon(self._read_log, feed)
 
     async def _read_log(self, feed: Feed) -> None:
         try:
@@ -137,6 +187,8 @@ class Hub:
             while feed in self._outdated:
                 self._outdated.discard(feed)
                 await self._catch_up(feed)
+        except BackendUnavailableError as error:
+            self._look_later(feed, error)
         except Exception as error:  # noqa: BLE001  # a task boundary: only this stream's readers are to suffer
             feed.fail(backend_error(error, "read"))
         finally:
@@ -144,13 +196,13 @@ class Hub:
             self._updating.discard(feed)
 
     async def _subscribe(self, feed: Feed) -> None:
-        if feed.stream_id in self._subscribed:
+        if feed.stream_id in self._subscribed or feed.is_published_here:
             return
         try:
             await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed.stream_id))
         except BackendError as error:
             # The log can still be read, now and each time that the stream was silent for a while.
-            _logger.warning("could not subscribe, reading the log instead: %s", error)
+            _logger.debug("could not subscribe, reading the log instead: %s", error)
         else:
             if self._feeds.get(feed.stream_id) is feed:
                 self._subscribed.add(feed.stream_id)
@@ -161,14 +213,60 @@ class Hub:
             start = feed.window.stop
             page = await self._backend.read(feed.stream_id, start, self._limits.page_bytes)
             has_all = feed.take_page(page, start)
+            self._note_recovery(feed)
+            if has_all and page is not None:
+                self._judge(feed, page.info)
+
+    def _judge(self, feed: Feed, info: StreamInfo) -> None:
+        """Say that a stream is lost, or when to look again."""
+        if feed.is_over or feed.is_published_here:
+            return
+        now = anyio.current_time()
+        if info.state is not StreamState.LOST:
+            feed.lost_since = None
+            feed.look_at = now + min(self._check_interval, max(info.lease_left, 0.0))
+        elif self._on_lost(feed, info):
+            feed.look_at = now + _TICK
+        else:
+            if feed.lost_since is None:
+                feed.lost_since = now + info.lease_left
+            told_at = max(feed.lost_since + _GRACE, self._back_at + _GRACE_AFTER_OUTAGE)
+            if now < told_at:
+                feed.look_at = told_at
+            else:
+                feed.finish(End(StreamState.LOST))
+
+    def _may_go_on(self, info: StreamInfo) -> bool:
+        """Whether a stream was lost just now, so that somebody may be about to take it over."""
+        if info.state is not StreamState.LOST:
+            return False
+        return -info.lease_left < _GRACE or anyio.current_time() < self._back_at + _GRACE_AFTER_OUTAGE
+
+    def _look_later(self, feed: Feed, error: BackendUnavailableError) -> None:
+        """Have the log read again soon; give up after ``outage_timeout``."""
+        now = anyio.current_time()
+        if feed.away_since is None:
+            feed.away_since = now
+            feed.is_degraded = True
+        if now - feed.away_since > self._outage_timeout:
+            feed.fail(error)
+        feed.was_heard = False
+        feed.look_at = now + _TICK
+
+    def _note_recovery(self, feed: Feed) -> None:
+        if feed.away_since is not None:
+            feed.away_since = None
+            self.note_recovery()
+            if not feed.is_published_here:
+                feed.is_degraded = False
 
     def _on_push(self, stream_id: str, push: Push | None) -> None:
         feed = self._feeds.get(stream_id)
-        if feed is None or feed.is_over:
+        if feed is None or feed.is_over or feed.is_published_here:
             return
         try:
             has_joined = push is not None and feed.take_push(push)
         except ResumableStreamError:  # damaged on the way, or none of ours: the log has it
             has_joined = False
         if not has_joined:
-            self._update(feed)
+            self.look(feed)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
+from .._core.allowance import Allowance
 from .._core.outbox import Outbox
 from .._core.window import Block
-from ..exceptions import BackendError
+from ..exceptions import BackendError, LimitExceededError, StreamGoneError
 from ..types import Append, Appended, AppendStatus, End, Limits, RawChunk, StreamInfo, StreamState
 from .feed import Feed
 from .flusher import Flusher
-from .source import opened_source
+from .run import Run, name_of
 
 _logger = logging.getLogger("resumable_stream")
 
-_MAX_MESSAGE = 2000
 _RECORD_TIMEOUT = 5.0
 
 
 class Publisher:
     """Runs a factory, logs its chunks, hands them to the readers here once they are logged, and records the end.
+
+    While the store is away it hands them on at once, keeps them, and logs them when the store is back. If it cannot
+    keep them all, or the store comes back without the log, the run goes on for the readers here, and has failed for all
+    others.
 
     Args:
         info: The stream, as it was acquired.
@@ -34,7 +37,9 @@ class Publisher:
         feed: Gets what is logged.
         flusher: Makes the appends.
         limits: Bounds of chunks and of what is pending.
-        on_over: Called once the end is recorded, or cannot be, before any reader learns it.
+        allowance: What all publishers may keep together while the store is away.
+        on_over: Called once nothing more can be appended, before any reader learns the end.
+        on_lease_lapsed: Called when the lease lapsed because the store was away. Its answer is `on_acquired`.
     """
 
     def __init__(
@@ -45,39 +50,62 @@ class Publisher:
         feed: Feed,
         flusher: Flusher,
         limits: Limits,
+        allowance: Allowance,
+        *,
         on_over: Callable[[Publisher], None],
+        on_lease_lapsed: Callable[[Publisher], None],
     ) -> None:
         self.feed = feed
-        self._factory = factory
         self._encode = encode
         self._flusher = flusher
         self._on_over = on_over
-        self._outbox = Outbox(info, limits)
+        self._on_lease_lapsed = on_lease_lapsed
+        self._outbox = Outbox(info, limits, allowance)
+        self._run = Run(info.stream_id, factory, self._pump)
         self._is_appending = False
         self._was_renewed = True
+        self._has_news = False
+        self._asks_for_news = False
+        self._was_unavailable = self._is_repeated = False
+        self._is_degraded = False
         self._is_cut_off = False
-        self._scope = anyio.CancelScope()
+        self._failure: End | StreamGoneError | None = None
+        """What the stream has come to in the store, although the run goes on."""
         self._reason = ""
         self._answered: anyio.Event | None = None
 
-    async def run(self) -> None:
-        """Publish until the end. Never raises what the factory raised, whatever that is: it is recorded."""
+    async def run(self, record_timeout: float) -> None:
+        """Publish until the end. Never raises what the factory raised, whatever that is: it is recorded.
+
+        Args:
+            record_timeout: For how many seconds after the end to try to record it.
+        """
         end: End | None = None
         try:
-            with self._scope:
-                end = await self._produce()
+            end = await self._run.result()
         finally:
             # Also when this task is cancelled from outside: the stream must not stay "running". And whatever a factory
             # made of being stopped, its stream is not done.
             if end is None or self._reason:
                 end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
-            with anyio.move_on_after(_RECORD_TIMEOUT if end.state is StreamState.STOPPED else None, shield=True):
+                record_timeout = min(record_timeout, _RECORD_TIMEOUT)
+            self.feed.cause = self._run.error
+            with anyio.move_on_after(record_timeout, shield=True) as scope:
                 await self._record(end)
+            if scope.cancelled_caught:
+                _logger.warning("the store is away: the end of stream %s is not recorded", self.feed.stream_id)
+            self._flusher.withdraw(self)
+            self._outbox.drop_backlog()
+            self._is_cut_off = True
 
     def stop(self, reason: str) -> None:
-        """Cancel the factory, keep what it made, and end as ``STOPPED``."""
-        self._reason = reason
-        self._scope.cancel()
+        """Cancel the factory, keep what it made, and end as ``STOPPED``. Without effect after the end, or twice."""
+        if self._run.stop() and not self._reason:
+            self._reason = reason
+
+    def resume(self, chunks: list[RawChunk]) -> None:
+        """Take note of what was logged before, if this publisher took the stream over."""
+        self._outbox.resume(chunks)
 
     def renew_lease(self) -> None:
         """Append nothing, unless something was appended since the last call."""
@@ -85,75 +113,169 @@ class Publisher:
             self._schedule()
         self._was_renewed = False
 
+    def on_notice(self) -> None:
+        """Ask the store what the news is: somebody wants a stop, took over, or deleted the stream."""
+        self._has_news = True
+        if isinstance(self._failure, StreamGoneError):
+            self._cut_off()
+        else:
+            self._schedule()
+
+    def degrade(self) -> None:
+        """Take note that the store does not answer: hand on what it has not logged, from now on without waiting."""
+        if not self._is_appending or self._is_degraded or self._is_cut_off:
+            return
+        self._is_degraded = self.feed.is_degraded = True
+        self._outbox.watch(True)
+        self._hand_on_unlogged()
+        self._wake()
+
     def take_append(self) -> Append:
         """Return the append to make now."""
         self._was_renewed = True
+        self._asks_for_news = self._has_news
         return self._outbox.take()
 
     def on_appended(self, answer: Appended) -> None:
-        """Hand on what is logged; give up if it was refused."""
+        """Hand on what is logged, or act on a refusal."""
         self._is_appending = False
-        append, batch = self._outbox.acknowledge()
-        if answer.status is not AppendStatus.ACCEPTED:
-            self._cut_off()
+        if self._is_cut_off:
+            return
+        if answer.status is AppendStatus.ACCEPTED:
+            self._on_accepted(answer)
+        elif answer.status is AppendStatus.FENCED and self._was_unavailable:
+            self._is_appending = True  # until it is known whether we still may
+            self._on_lease_lapsed(self)
+        elif answer.status is AppendStatus.MISPLACED:
+            self._give_up_log(_lost_chunks(), answer.length)
+        elif answer.status is AppendStatus.GONE and not self._has_news:
+            self._give_up_log(StreamGoneError(self.feed.stream_id))
+        elif answer.status is AppendStatus.UNUSABLE:
+            self.on_unreachable(BackendError("what the store has under this id is no stream"))
         else:
-            if batch.chunks:
-                self.feed.offer(Block(batch.first, batch.chunks), batch.size)
-            if append.end is not None:
-                self._on_over(self)
-                self.feed.finish(append.end)
-            if self._outbox.has_more:
-                self._schedule()
+            self._cut_off()
         self._wake()
+
+    def on_acquired(self, info: StreamInfo | None) -> None:
+        """Go on under a new epoch. ``None``: somebody else has the stream."""
+        self._is_appending = False
+        if self._is_cut_off:
+            return
+        if info is None:
+            self._cut_off()
+        elif self._outbox.retract(info):
+            self._schedule()
+        else:
+            self._give_up_log(_lost_chunks(), info.length)
+        self._wake()
+
+    def on_unavailable(self) -> None:
+        """The store is away, and the append is repeated until it is back."""
+        self._was_unavailable = self._is_repeated = True
+        self.degrade()
 
     def on_unreachable(self, error: BackendError) -> None:
         """Give up: the log cannot be written."""
+        self._is_appending = False
         self._cut_off()
         self.feed.fail(error)
         self._wake()
 
-    async def _produce(self) -> End:
-        try:
-            async with opened_source(self._factory) as chunks:
-                await self._pump(chunks)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a task boundary: one factory must not end the other publishers
-            if isinstance(error, anyio.get_cancelled_exc_class()) and _is_cancelled():
-                raise
-            return self._failed(error)
-        return End(StreamState.DONE)
+    def _on_accepted(self, answer: Appended) -> None:
+        append, batch = self._outbox.acknowledge()
+        # One that was accepted before is accepted again after the lease has lapsed, too: the next answer will tell.
+        self._was_unavailable, self._is_repeated = self._is_repeated, False
+        if batch.chunks:
+            self.feed.offer(Block(batch.first, batch.chunks), batch.size)
+        self._recover()
+        if append.end is not None and self._failure is None:
+            self._on_over(self)
+            self.feed.finish(append.end)
+        if answer.stop_reason:
+            self.stop(answer.stop_reason)
+        self._has_news = self._has_news and not self._asks_for_news  # else the answer may be older than the news
+        if self._outbox.has_more or self._has_news:
+            self._schedule()
 
-    def _failed(self, error: BaseException) -> End:
-        self.feed.cause = error
-        name = _name_of(type(error))
-        # The type alone: an exception's text, like a traceback, may quote what was streamed.
-        _logger.warning("the factory of stream %s raised %s", self.feed.stream_id, name)
-        _logger.debug("the factory of stream %s raised", self.feed.stream_id, exc_info=error)
-        return End(StreamState.FAILED, name, _text_of(error)[:_MAX_MESSAGE])
+    def _recover(self) -> None:
+        """The store answers: what comes now is handed on when it is logged."""
+        if self._is_degraded:
+            self._is_degraded = False
+            self._outbox.watch(False)
+        if self.feed.is_degraded and self._failure is None and self._outbox.logged >= self.feed.window.stop:
+            self.feed.is_degraded = False
 
     async def _pump(self, chunks: Any) -> None:
         put, encode = self._outbox.put, self._encode
         async for chunk in chunks:
-            is_full = put(chunk if encode is None else encode(chunk))
+            needs_care = put(chunk if encode is None else encode(chunk))
             if not self._is_appending:
                 self._schedule()
-            if is_full:
-                await self._until(lambda: not self._outbox.is_full)
+            if needs_care:
+                await self._care()
+
+    async def _care(self) -> None:
+        """Wait until the log has caught up; if it cannot, hand on what it does not have."""
+        if not (self._is_degraded or self._failure):
+            await self._until(lambda: not self._outbox.is_full or self._is_degraded)
+        if self._is_degraded and not self._failure and not self._outbox.roll():
+            self._give_up_log(_no_room(self._outbox.allowance))
+        if self._is_degraded or self._failure:
+            self._hand_on_unlogged()
+            await checkpoint()  # a source that never waits is not to keep the readers from reading
+
+    def _hand_on_unlogged(self) -> None:
+        for block, size in self._outbox.unlogged_from(self.feed.window.stop):
+            self.feed.offer(block, size)
+        if self._failure:
+            self._outbox.discard()
+
+    def _give_up_log(self, failure: End | StreamGoneError, logged: int | None = None) -> None:
+        """Log no more chunks. The run goes on for the readers here; all others are told what became of the stream."""
+        if self._failure is not None:
+            self._cut_off()  # and not even that can be recorded
+            return
+        _logger.warning("stream %s goes on for its readers here alone", self.feed.stream_id)
+        self._hand_on_unlogged()
+        self._failure = failure
+        self._is_degraded = False
+        self.feed.is_degraded = True
+        self._outbox.give_up(failure if isinstance(failure, End) else None, logged)
+        if self._outbox.has_more:
+            self._schedule()
 
     async def _record(self, end: End) -> None:
-        if self._is_cut_off:
-            return
-        self._outbox.finish(end)
-        self._schedule()
-        await self._until(lambda: not self._is_appending and not self._outbox.has_more)
+        if self._failure is None and not self._is_cut_off:
+            self._outbox.finish(end)
+            self._schedule()
+            await self._until(lambda: self._is_recorded() or self._is_degraded or self._failure)
+            if self._is_degraded and not self._is_cut_off:
+                self._hand_on_unlogged()
+                self.feed.finish(end)
+                await self._until(lambda: self._is_recorded() or self._failure)
+        if self._failure is not None and not self._is_cut_off:
+            self._hand_on_unlogged()
+            self._on_over(self)
+            self._tell_failure(self._failure)
+            await self._until(self._is_recorded)
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
+    def _tell_failure(self, failure: End | StreamGoneError) -> None:
+        if isinstance(failure, End):
+            self.feed.finish(failure)
+        else:
+            self.feed.fail(failure)
+
+    def _is_recorded(self) -> bool:
+        return not self._is_appending and not self._outbox.has_more
+
+    async def _until(self, condition: Callable[[], object]) -> None:
         while not (self._is_cut_off or condition()):
             self._answered = anyio.Event()
             await self._answered.wait()
 
     def _schedule(self) -> None:
+        if self._failure is not None and not self._outbox.has_more:
+            return
         if not self._is_appending and not self._is_cut_off:
             self._is_appending = True
             self._flusher.schedule(self)
@@ -162,7 +284,7 @@ class Publisher:
         """Nothing can be appended any more."""
         self._is_cut_off = True
         self._on_over(self)
-        self._scope.cancel()
+        self._run.stop()
 
     def _wake(self) -> None:
         if self._answered is not None:
@@ -170,20 +292,10 @@ class Publisher:
             self._answered = None
 
 
-def _name_of(error: type[BaseException]) -> str:
-    return error.__qualname__ if error.__module__ == "builtins" else f"{error.__module__}.{error.__qualname__}"
+def _no_room(allowance: Allowance) -> End:
+    error = LimitExceededError("outage_bytes", allowance.total)
+    return End(StreamState.FAILED, name_of(type(error)), str(error))
 
 
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # the user's code, at the worst moment
-        return ""
-
-
-def _is_cancelled() -> bool:
-    """Whether this task is being cancelled, and not just its factory awaiting something that was."""
-    if anyio.current_effective_deadline() == -math.inf:
-        return True
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)  # from Python 3.11 on
-    return cancelling is not None and cancelling() > 0
+def _lost_chunks() -> End:
+    return End(StreamState.FAILED, name_of(StreamGoneError), "the store lost chunks that it had accepted")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from copy import copy
 
+import anyio
+
 from .._core.window import Block, tail_of
 from ..abc import StreamBackend
 from ..exceptions import (
@@ -12,8 +14,11 @@ from ..exceptions import (
     PublisherLostError,
     StreamGoneError,
 )
-from ..types import StreamState
+from ..types import End, StreamInfo, StreamState
 from .feed import Feed, block_of
+from .patience import patiently
+
+_LOG_INTERVAL = 0.1
 
 
 class Reader:
@@ -22,12 +27,15 @@ class Reader:
     Cancelling a read is safe: no chunk is lost.
     """
 
-    def __init__(self, backend: StreamBackend, feed: Feed, index: int, page_bytes: int) -> None:
+    def __init__(
+        self, backend: StreamBackend, feed: Feed, index: int, *, page_bytes: int, outage_timeout: float
+    ) -> None:
         self.feed: Feed = feed
         self.index: int = index
         """Index of the next chunk."""
         self._backend = backend
         self._page_bytes = page_bytes
+        self._outage_timeout = outage_timeout
         self._page: Block | None = None
         self._ordinal: int | None = None
         self._is_closed = False
@@ -38,7 +46,7 @@ class Reader:
         Raises:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
             StreamGoneError: The chunks that should be next are not in the store any more.
-            BackendError: The store cannot be read. A new reader can go on later, from ``index``.
+            BackendError: The store cannot be read, and was not back in time. A new reader can go on, from ``index``.
         """
         while not self._is_closed:
             block = self._from_page() or self._from_window()
@@ -104,13 +112,30 @@ class Reader:
                 return tail_of(block, self.index)
 
     async def _read_page(self) -> None:
-        page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
-        if page is None or page.info.generation != self.feed.generation or not page.entries:
+        stream_id, index = self.feed.stream_id, self.index
+        page = await patiently(lambda: self._backend.read(stream_id, index, self._page_bytes), self._outage_timeout)
+        if page is None or page.info.generation != self.feed.generation:
             raise StreamGoneError(self.feed.stream_id)
+        if not page.entries:
+            await self._wait_for_log(page.info)
+            return
         block = block_of(self.feed.stream_id, page.entries)
         if not block.first <= self.index < block.stop:
             raise StreamGoneError(self.feed.stream_id)
         self._page = tail_of(block, self.index)
+
+    async def _wait_for_log(self, info: StreamInfo) -> None:
+        """Wait a little for chunks that were seen here and are not logged: the store was away, and is being caught up.
+
+        Raises:
+            PublisherFailedError: They never will be.
+            StreamGoneError: They were, and the store lost them.
+        """
+        if info.end is not None:
+            self._raise_if_bad(info.end)
+        if info.length > self.index or not self.feed.is_published_here:
+            raise StreamGoneError(self.feed.stream_id)
+        await anyio.sleep(_LOG_INTERVAL)
 
     def _raise_end(self) -> None:
         """Raise what the stream ended with, unless it just ended."""
@@ -119,8 +144,11 @@ class Reader:
             # A copy, as each raise adds to the traceback of what it raises, and all readers share this one.
             raise copy(feed.error) from feed.error.__cause__
         assert feed.end is not None, "over"
-        if feed.end.state is StreamState.FAILED:
-            error = PublisherFailedError(feed.stream_id, feed.end.error_type, feed.end.error_message)
-            raise error from feed.cause
-        if feed.end.state is StreamState.LOST:
-            raise PublisherLostError(feed.stream_id)
+        self._raise_if_bad(feed.end)
+
+    def _raise_if_bad(self, end: End) -> None:
+        if end.state is StreamState.FAILED:
+            error = PublisherFailedError(self.feed.stream_id, end.error_type, end.error_message)
+            raise error from self.feed.cause
+        if end.state is StreamState.LOST:
+            raise PublisherLostError(self.feed.stream_id)

@@ -3,39 +3,95 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import inspect
+import logging
+import math
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from .._core.allowance import Allowance
 from ..abc import StreamBackend
-from ..exceptions import ContextClosedError, LimitExceededError
+from ..exceptions import BackendUnavailableError, ContextClosedError, LimitExceededError, StreamGoneError
 from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo
-from .feed import Feed
+from .feed import Feed, block_of
 from .flusher import Flusher
 from .hub import Hub
+from .patience import patiently
 from .publisher import Publisher
 from .reader import Reader
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("resumable_stream")
 
 _RENEWALS_PER_LEASE = 3
 
 
 @dataclass(frozen=True)
 class Source:
-    """A factory, and how its values become chunks."""
+    """What makes a stream's chunks, and how its values become chunks and are had back."""
 
     factory: Callable[[], Any]
+    takeover: Callable[[list[Any]], Any] | None
+    """Makes what follows the chunks that it is given."""
     encode: Callable[[Any], RawChunk] | None
+    decode: Callable[[RawChunk], Any] | None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The times of a context, in seconds."""
+
+    lease: float
+    retention: float
+    tombstone: float
+    drain_timeout: float
+    call_timeout: float
+    outage_timeout: float
+
+    def new_claim(self, *, allow_new: bool = False, allow_lost: bool = False) -> Claim:
+        """Return a claim with a token of its own."""
+        return Claim(secrets.token_hex(8), self.lease, self.retention, self.tombstone, allow_new, allow_lost)
 
 
 class _Tasks(NamedTuple):
     hub: Hub
+    services: TaskGroup
     runs: TaskGroup
+
+
+class _Publishers:
+    """The publishers of a process. Seldom, but possibly, an id has two: of a deleted stream, and of a new one."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Publisher]] = {}
+        self.count: int = 0
+
+    def __iter__(self) -> Iterator[Publisher]:
+        return iter([publisher for publishers in self._of.values() for publisher in publishers])
+
+    def of(self, stream_id: str) -> list[Publisher]:
+        return list(self._of.get(stream_id, ()))
+
+    def add(self, publisher: Publisher) -> None:
+        self._of.setdefault(publisher.feed.stream_id, []).append(publisher)
+        self.count += 1
+
+    def discard(self, publisher: Publisher) -> None:
+        publishers = self._of.get(publisher.feed.stream_id, [])
+        if publisher in publishers:
+            publishers.remove(publisher)
+            self.count -= 1
+            if not publishers:
+                del self._of[publisher.feed.stream_id]
 
 
 class Runtime:
@@ -45,14 +101,17 @@ class Runtime:
     reach them, and a context may be left by another task than the one that entered it, as test fixtures do.
     """
 
-    def __init__(self, backend: StreamBackend, limits: Limits, *, lease: float, drain_timeout: float) -> None:
+    def __init__(self, backend: StreamBackend, limits: Limits, terms: Terms) -> None:
         self._backend = backend
         self._limits = limits
-        self._check_interval = lease / _RENEWALS_PER_LEASE
-        self._drain_timeout = drain_timeout
-        self._flusher = Flusher(backend)
-        self._publishers: set[Publisher] = set()
-        self._opening = 0
+        self._terms = terms
+        self._check_interval = terms.lease / _RENEWALS_PER_LEASE
+        self._flusher = self._new_flusher()
+        self._allowance = Allowance(limits.outage_bytes)
+        self._publishers = _Publishers()
+        self._opening: Counter[str] = Counter()
+        self._noticed: set[str] = set()
+        self._offers: dict[Feed, dict[Reader, Source]] = {}
         self._host: asyncio.Task[None] | None = None
         self._tasks: _Tasks | None = None
         self._is_drained = False
@@ -66,14 +125,15 @@ class Runtime:
         if self._host is not None:
             raise ContextClosedError("the context is open already: enter it once")
         try:
-            await self._backend.connect()
+            await self._backend.connect(self._on_notice)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await self._backend.aclose()
             raise
         self._is_drained = False
-        self._publishers.clear()
-        self._flusher = Flusher(self._backend)
+        self._publishers = _Publishers()
+        self._flusher = self._new_flusher()
+        self._allowance = Allowance(self._limits.outage_bytes)
         started, self._leaving = anyio.Event(), anyio.Event()
         self._host = asyncio.create_task(self._run(started), name="resumable-stream context")
         try:
@@ -101,75 +161,201 @@ class Runtime:
         if not host.cancelled():
             host.result()
 
-    async def acquire(self, stream_id: str, claim: Claim, source: Source | None = None) -> Acquired:
-        """Ask the backend, and start the publisher if the caller became it. Cancelling the call does not undo that.
+    async def acquire(self, stream_id: str, source: Source, *, allow_new: bool) -> Acquired:
+        """Ask the store, and start the publisher if the caller became it. Cancelling the call does not undo that.
 
         Raises:
             LimitExceededError: The stream is new, and this context publishes as many as it may. Nothing was written.
         """
         tasks = self._open_tasks()
-        if source is None:
-            return await self._backend.acquire(stream_id, claim)
-        if len(self._publishers) + self._opening >= self._limits.max_publishers:
-            acquired = await self._backend.acquire(stream_id, claim._replace(allow_new=False, allow_lost=False))
-            if acquired.info is None:
+        if self._publishers.count + self._opening.total() >= self._limits.max_publishers:
+            acquired = await self._ask(self._terms.new_claim(), stream_id)
+            if acquired.info is None and allow_new:
                 raise LimitExceededError("max_publishers", self._limits.max_publishers)
             return acquired
-        self._opening += 1
+        self._opening[stream_id] += 1
+        claim = self._terms.new_claim(allow_new=allow_new, allow_lost=source.takeover is not None)
         outcome: asyncio.Future[Acquired] = asyncio.get_running_loop().create_future()
         tasks.runs.start_soon(self._acquire_and_publish, stream_id, claim, source, outcome)
         return await outcome
 
+    async def describe(self, stream_id: str) -> StreamInfo | None:
+        """Ask the store what it knows of a stream."""
+        self._open_tasks()
+        return (await self._ask(self._terms.new_claim(), stream_id)).info
+
+    async def stop_stream(self, stream_id: str, reason: str) -> StreamInfo | None:
+        """Stop the publisher that is here, at once; have the store tell the one that is elsewhere.
+
+        Raises:
+            BackendUnavailableError: The store is away, and the publisher is not here.
+        """
+        self._open_tasks()
+        publishers = self._publishers.of(stream_id)
+        for publisher in publishers:
+            publisher.stop(reason)
+        try:
+            return await self._patiently(partial(self._backend.request_stop, stream_id, reason))
+        except BackendUnavailableError:
+            if publishers:
+                return None
+            raise
+
     async def delete(self, stream_id: str) -> bool:
         """Forget a stream. Its publisher and its readers find out."""
         self._open_tasks()
-        return await self._backend.delete(stream_id)
+        return await self._patiently(partial(self._backend.delete, stream_id))
 
     def scan(self) -> AsyncIterator[StreamInfo]:
         """Describe all streams."""
         self._open_tasks()
         return self._backend.scan()
 
-    def read(self, info: StreamInfo, index: int) -> Reader:
-        """Return a reader, whose feed is to be released."""
-        return Reader(self._backend, self._open_tasks().hub.follow(info), index, self._limits.page_bytes)
+    def read(self, info: StreamInfo, index: int, source: Source | None = None) -> Reader:
+        """Return a reader, to be released. While it reads, its source takes the stream over if that gets lost."""
+        hub = self._open_tasks().hub
+        feed = hub.follow(info)
+        limits, terms = self._limits, self._terms
+        reader = Reader(self._backend, feed, index, page_bytes=limits.page_bytes, outage_timeout=terms.outage_timeout)
+        if source is not None and source.takeover is not None:
+            self._offers.setdefault(feed, {})[reader] = source
+        return reader
 
-    def release(self, feed: Feed) -> None:
+    def release(self, reader: Reader) -> None:
         """Take note that a reader is gone. Works at any time, for readers that were forgotten too."""
+        offers = self._offers.get(reader.feed)
+        if offers is not None:
+            offers.pop(reader, None)
+            if not offers:
+                del self._offers[reader.feed]
         if self._tasks is not None:
-            self._tasks.hub.release(feed)
+            self._tasks.hub.release(reader.feed)
+
+    async def _ask(self, claim: Claim, stream_id: str) -> Acquired:
+        return await self._patiently(partial(self._backend.acquire, stream_id, claim))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(call, self._terms.call_timeout)
 
     async def _acquire_and_publish(
         self, stream_id: str, claim: Claim, source: Source, outcome: asyncio.Future[Acquired]
     ) -> None:
         """Acquire in a task of the context, so that a caller who leaves does not leave a stream without publisher."""
         try:
-            acquired = await self._backend.acquire(stream_id, claim)
+            acquired = await self._ask(claim, stream_id)
             if acquired.is_publisher and acquired.info is not None:
                 self._publish(acquired.info, source)
             _settle(outcome, acquired)
         except Exception as error:  # noqa: BLE001  # a task boundary: the caller gets it
             _settle(outcome, error)
         finally:
-            self._opening -= 1
+            self._opening[stream_id] -= 1
+            if not self._opening[stream_id]:
+                del self._opening[stream_id]
+                self._noticed.discard(stream_id)
             _settle(outcome, ContextClosedError("the context was left"))
 
     def _publish(self, info: StreamInfo, source: Source) -> None:
         tasks = self._open_tasks()
         feed = tasks.hub.publish(info)
-        on_over = self._publishers.discard
-        publisher = Publisher(info, source.factory, source.encode, feed, self._flusher, self._limits, on_over)
+
+        async def go_on() -> Any:
+            chunks = await self._read_all(info)
+            publisher.resume(chunks)
+            assert source.takeover is not None, "lost streams are only acquired with it"
+            made = source.takeover(list(map(source.decode, chunks)) if source.decode else chunks)
+            return await made if inspect.isawaitable(made) else made
+
+        publisher = Publisher(
+            info,
+            source.factory if info.epoch == 1 else go_on,
+            source.encode,
+            feed,
+            self._flusher,
+            self._limits,
+            self._allowance,
+            on_over=self._publishers.discard,
+            on_lease_lapsed=self._acquire_again,
+        )
         self._publishers.add(publisher)
         tasks.runs.start_soon(self._run_publisher, publisher)
         if self._is_drained:
             publisher.stop("shutdown")
+        elif info.stream_id in self._noticed:
+            publisher.on_notice()
+
+    async def _read_all(self, info: StreamInfo) -> list[RawChunk]:
+        """Return the chunks that were logged before this epoch."""
+        chunks: list[RawChunk] = []
+        while len(chunks) < info.length:
+            read = partial(self._backend.read, info.stream_id, len(chunks), self._limits.page_bytes)
+            page = await patiently(read, self._terms.outage_timeout)
+            if page is None or page.info.generation != info.generation or not page.entries:
+                raise StreamGoneError(info.stream_id)
+            block = block_of(info.stream_id, page.entries)
+            if block.first != len(chunks):
+                raise StreamGoneError(info.stream_id)
+            chunks += block.chunks
+        return chunks
 
     async def _run_publisher(self, publisher: Publisher) -> None:
         try:
-            await publisher.run()
+            await publisher.run(self._terms.outage_timeout)
         finally:
             self._publishers.discard(publisher)
             self._open_tasks().hub.disown(publisher.feed)
+
+    def _on_lost(self, feed: Feed, info: StreamInfo) -> bool:
+        """Take a lost stream over, if a reader here offered to."""
+        offers = self._offers.get(feed)
+        if not offers or not info.is_readable or self._tasks is None or self._is_drained:
+            return False
+        if feed.stream_id not in self._opening:
+            if self._publishers.count + self._opening.total() >= self._limits.max_publishers:
+                return False
+            self._opening[feed.stream_id] += 1
+            self._tasks.runs.start_soon(self._take_over, feed, next(iter(offers.values())))
+        return True
+
+    async def _take_over(self, feed: Feed, source: Source) -> None:
+        claim = self._terms.new_claim(allow_lost=True)
+        outcome: asyncio.Future[Acquired] = asyncio.get_running_loop().create_future()
+        await self._acquire_and_publish(feed.stream_id, claim, source, outcome)
+        error = outcome.exception()
+        if error is not None and not isinstance(error, BackendUnavailableError):
+            _logger.warning("could not take over stream %s: %s", feed.stream_id, type(error).__name__)
+            self._offers.pop(feed, None)
+        self._open_tasks().hub.look(feed)
+
+    def _acquire_again(self, publisher: Publisher) -> None:
+        self._open_tasks().services.start_soon(self._reacquire, publisher)
+
+    async def _reacquire(self, publisher: Publisher) -> None:
+        """Take over a publisher's own stream, whose lease lapsed while the store was away, unless somebody else did."""
+        claim = self._terms.new_claim(allow_lost=True)
+        acquired = Acquired(is_publisher=False, info=None)
+        try:
+            acquired = await patiently(partial(self._backend.acquire, publisher.feed.stream_id, claim), math.inf)
+        except Exception as error:  # noqa: BLE001  # a task boundary: only this stream is to suffer
+            _logger.warning("could not acquire stream %s again: %s", publisher.feed.stream_id, type(error).__name__)
+        publisher.on_acquired(acquired.info if acquired.is_publisher else None)
+
+    def _new_flusher(self) -> Flusher:
+        return Flusher(self._backend, on_trouble=self._degrade, on_recovery=self._note_recovery)
+
+    def _degrade(self) -> None:
+        for publisher in self._publishers:
+            publisher.degrade()
+
+    def _note_recovery(self) -> None:
+        if self._tasks is not None:
+            self._tasks.hub.note_recovery()
+
+    def _on_notice(self, stream_id: str) -> None:
+        for publisher in self._publishers.of(stream_id):
+            publisher.on_notice()
+        if stream_id in self._opening:
+            self._noticed.add(stream_id)
 
     def _open_tasks(self) -> _Tasks:
         if self._tasks is None:
@@ -179,11 +365,20 @@ class Runtime:
     async def _run(self, started: anyio.Event) -> None:
         try:
             async with anyio.create_task_group() as services:
-                hub = Hub(self._backend, self._limits, services, self._check_interval)
-                for service in (self._flusher.run, hub.unsubscribe_unwanted, hub.watch, self._renew_leases):
+                hub = Hub(
+                    self._backend,
+                    self._limits,
+                    services,
+                    check_interval=self._check_interval,
+                    outage_timeout=self._terms.outage_timeout,
+                    on_lost=self._on_lost,
+                )
+                flusher = self._flusher
+                for service in (flusher.run, flusher.retry, flusher.watch, hub.unsubscribe_unwanted, hub.watch):
                     services.start_soon(service)
+                services.start_soon(self._renew_leases)
                 async with anyio.create_task_group() as runs:
-                    self._tasks = _Tasks(hub, runs)
+                    self._tasks = _Tasks(hub, services, runs)
                     started.set()
                     await self._leaving.wait()
                     services.start_soon(self._end_publishers_later)
@@ -197,18 +392,18 @@ class Runtime:
                 await self._backend.aclose()
 
     async def _end_publishers_later(self) -> None:
-        await anyio.sleep(self._drain_timeout)
+        await anyio.sleep(self._terms.drain_timeout)
         self._end_publishers()
 
     def _end_publishers(self) -> None:
         self._is_drained = True
-        for publisher in list(self._publishers):
+        for publisher in self._publishers:
             publisher.stop("shutdown")
 
     async def _renew_leases(self) -> None:
         while True:
             await anyio.sleep(self._check_interval)
-            for publisher in list(self._publishers):
+            for publisher in self._publishers:
                 publisher.renew_lease()
 
 

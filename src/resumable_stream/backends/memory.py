@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from typing_extensions import override
 
-from ..abc import OnPush, StreamBackend
+from ..abc import OnNotice, OnPush, StreamBackend
 from ..exceptions import LimitExceededError
 from ..types import (
     Acquired,
@@ -39,6 +39,8 @@ class _Record:
     created_at: float
     leased_until: float
     epoch: int = 1
+    epoch_start: int = 0
+    stop_reason: str = ""
     entries: list[Entry] = field(default_factory=list)
     length: int = 0
     end: End | None = None
@@ -46,9 +48,10 @@ class _Record:
     last: Append | None = None
 
     def settle(self, now: float) -> None:
-        """Record that the publisher is lost, if its lease has lapsed."""
-        if self.end is None and now > self.leased_until:
-            self.end, self.ended_at = End(StreamState.LOST), self.leased_until
+        """Record that the publisher is lost, if its lease has lapsed; stopped, if that was asked for."""
+        if (self.end is None and now > self.leased_until) or (self.is_lost() and self.stop_reason):
+            lost = End(StreamState.STOPPED, reason=self.stop_reason) if self.stop_reason else End(StreamState.LOST)
+            self.end, self.ended_at = lost, self.leased_until
 
     def is_readable(self, now: float) -> bool:
         return self.end is None or now < self.ended_at + self.claim.retention
@@ -96,7 +99,9 @@ class MemoryStore:
             record = self._create(stream_id, claim, now)
         elif claim.allow_lost and record.is_lost() and record.is_readable(now):
             record.claim, record.epoch, record.end = claim, record.epoch + 1, None
-            record.leased_until = now + claim.lease
+            record.leased_until, record.epoch_start = now + claim.lease, record.length
+            self._push(stream_id, None)
+            self._notify(stream_id)
         return Acquired(record.claim.token == claim.token, self._describe(stream_id, record, now))
 
     def append(self, append: Append) -> Appended:
@@ -108,13 +113,13 @@ class MemoryStore:
         if append.epoch != record.epoch:
             return Appended(AppendStatus.FENCED, record.length)
         if append == record.last:
-            return Appended(AppendStatus.ACCEPTED, record.length)
+            return Appended(AppendStatus.ACCEPTED, record.length, record.stop_reason)
         if record.end is not None:
             return Appended(AppendStatus.FENCED, record.length)
         if append.first != record.length:
             return Appended(AppendStatus.MISPLACED, record.length)
         self._write(record, append, now)
-        return Appended(AppendStatus.ACCEPTED, record.length)
+        return Appended(AppendStatus.ACCEPTED, record.length, record.stop_reason)
 
     def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
         """Read a page."""
@@ -124,11 +129,24 @@ class MemoryStore:
             return None
         return Page(self._describe(stream_id, record, now), _page_of(record.entries, start, max_bytes))
 
+    def request_stop(self, stream_id: str, reason: str) -> StreamInfo | None:
+        """Ask a stream to stop."""
+        now = self._clock()
+        record = self._find(stream_id, now)
+        if record is None or record.is_id_free(now):
+            return None
+        if not record.stop_reason and (record.end is None or (record.is_lost() and record.is_readable(now))):
+            record.stop_reason = reason
+            record.settle(now)
+            self._notify(stream_id)
+        return self._describe(stream_id, record, now)
+
     def delete(self, stream_id: str) -> bool:
         """Forget a stream."""
         existed = self._find(stream_id, self._clock()) is not None
         self._records.pop(stream_id, None)
         self._push(stream_id, None)
+        self._notify(stream_id)
         return existed
 
     def scan(self) -> Iterator[StreamInfo]:
@@ -184,11 +202,15 @@ class MemoryStore:
         if append.end is not None:
             record.end, record.ended_at, record.last = append.end, now, append
         if entry or append.end:
-            self._push(append.stream_id, Push(record.generation, record.length, entry, append.end))
+            self._push(append.stream_id, Push(record.generation, record.epoch, record.length, entry, append.end))
 
     def _push(self, stream_id: str, push: Push | None) -> None:
         for backend in self._backends:
             backend.on_push(stream_id, push)
+
+    def _notify(self, stream_id: str) -> None:
+        for backend in self._backends:
+            backend.on_notice(stream_id)
 
     def _describe(self, stream_id: str, record: _Record, now: float) -> StreamInfo:
         end = record.end or End(StreamState.RUNNING)
@@ -204,6 +226,8 @@ class MemoryStore:
             error_type=end.error_type,
             error_message=end.error_message,
             reason=end.reason,
+            epoch_start=record.epoch_start,
+            lease_left=record.leased_until - now if record.end is None or record.is_lost() else 0.0,
         )
 
 
@@ -217,15 +241,18 @@ class MemoryBackend(StreamBackend):
     def __init__(self, store: MemoryStore | None = None) -> None:
         self._store = store or MemoryStore()
         self._subscriptions: dict[str, OnPush] = {}
+        self._on_notice: OnNotice | None = None
 
     @override
-    async def connect(self) -> None:
+    async def connect(self, on_notice: OnNotice) -> None:
+        self._on_notice = on_notice
         self._store.attach(self)
 
     @override
     async def aclose(self) -> None:
         self._store.detach(self)
         self._subscriptions.clear()
+        self._on_notice = None
 
     @override
     async def acquire(self, stream_id: str, claim: Claim) -> Acquired:
@@ -248,6 +275,10 @@ class MemoryBackend(StreamBackend):
         self._subscriptions.pop(stream_id, None)
 
     @override
+    async def request_stop(self, stream_id: str, reason: str) -> StreamInfo | None:
+        return self._store.request_stop(stream_id, reason)
+
+    @override
     async def delete(self, stream_id: str) -> bool:
         return self._store.delete(stream_id)
 
@@ -261,6 +292,11 @@ class MemoryBackend(StreamBackend):
         on_push = self._subscriptions.get(stream_id)
         if on_push is not None:
             on_push(push)
+
+    def on_notice(self, stream_id: str) -> None:
+        """Hand on what the store has for publishers."""
+        if self._on_notice is not None:
+            self._on_notice(stream_id)
 
 
 def _page_of(entries: list[Entry], start: int, max_bytes: int) -> list[Entry]:

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from .backend_suite import BackendHarness, BackendSuite
 from .clock import ManualClock
-from .pushes import UnreliablePushes
+from .faults import Call, Fault, FaultyBackend, Hold, Late, Method, delay, lose_reply, refuse, repeat
+from .proxy import TcpProxy
 
-__all__ = ["BackendHarness", "BackendSuite", "ManualClock", "UnreliablePushes"]
+__all__ = [
+    "BackendHarness",
+    "BackendSuite",
+    "Call",
+    "Fault",
+    "FaultyBackend",
+    "Hold",
+    "Late",
+    "ManualClock",
+    "Method",
+    "TcpProxy",
+    "delay",
+    "lose_reply",
+    "refuse",
+    "repeat",
+]

@@ -28,6 +28,11 @@ class Keys:
             raise InvalidSettingError("key_prefix has 1 to 100 characters: letters a-z and A-Z, digits, and _ . : -")
         self._prefix = prefix
 
+    @property
+    def notices(self) -> str:
+        """The channel on which every process hears of streams whose publisher has news."""
+        return f"{self._prefix}:notices"
+
     def of(self, stream_id: str) -> StreamKeys:
         """Return the names of one stream."""
         base = f"{self._prefix}:{{{stream_id}}}"

@@ -2,22 +2,106 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 import anyio
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ...abc import OnPush
-from ...exceptions import BackendError
-from .connections import Connections
+from .connections import Command, Connect, disconnect
 from .scripts import decode_push
+from .servers import OnMessage
 
 _logger = logging.getLogger("resumable_stream")
 
 _CONFIRM_TIMEOUT = 5.0
-_BACKOFF_START, _BACKOFF_MAX = 0.05, 2.0
+_SEND_TIMEOUT = 5.0
+_SILENCE, _PING_TIMEOUT = 5.0, 5.0
+_BACKOFF_START, _BACKOFF_MAX = 0.05, 1.0
+
+
+class Subscription:
+    """What is to be heard on one channel, and by whom."""
+
+    def __init__(self, channel: str, on_message: OnMessage, on_missed: Callable[[], None]) -> None:
+        self.channel = channel.encode()
+        self.on_message = on_message
+        """Raises `ValueError` for a message that is none of ours."""
+        self.on_missed = on_missed
+        self.is_answered = anyio.Event()
+        """Set when a server confirmed or refused it for the first time."""
+        self.refusal: Exception | None = None
+
+    async def wait(self) -> None:
+        """Return when a server has confirmed it.
+
+        Raises:
+            TimeoutError: It does not answer.
+            RedisError: It refuses.
+        """
+        with anyio.fail_after(_CONFIRM_TIMEOUT):
+            await self.is_answered.wait()
+        if self.refusal is not None:
+            raise self.refusal
+
+    @classmethod
+    def to_pushes(cls, channel: str, on_push: OnPush) -> Subscription:
+        """Return one to what is pushed of a stream."""
+        return cls(channel, lambda message: on_push(decode_push(message)), lambda: on_push(None))
+
+    @classmethod
+    def to_notices(cls, channel: str, on_notice: OnMessage) -> Subscription:
+        """Return one to notices. One that is missed is missed: they are hints."""
+        return cls(channel, on_notice, lambda: None)
+
+
+class Verbs(NamedTuple):
+    """The commands of one kind of channels, and how the server names its messages."""
+
+    subscribe: bytes
+    unsubscribe: bytes
+    message: bytes
+
+
+CLASSIC = Verbs(b"subscribe", b"unsubscribe", b"message")
+SHARDED = Verbs(b"ssubscribe", b"sunsubscribe", b"smessage")
+_PING, _PONG = b"ping", b"pong"
+
+OnLost = Callable[[Subscription, "Exception | None"], None]
+"""Called when a server refuses a subscription, and why, or ends it."""
+
+
+class Outage:
+    """Says once in the log that listeners were interrupted, and once that all of them are back."""
+
+    def __init__(self) -> None:
+        self._interrupted: set[Listener] = set()
+
+    def begin(self, listener: Listener, error: Exception) -> None:
+        """Take note of a listener that was interrupted, or could not reconnect."""
+        if not self._interrupted:
+            _logger.warning("subscriptions interrupted by %s, reconnecting", type(error).__name__)
+        self._interrupted.add(listener)
+
+    def end(self, listener: Listener) -> None:
+        """Take note of a listener that is back, or not needed any more."""
+        if listener in self._interrupted:
+            self._interrupted.remove(listener)
+            if not self._interrupted:
+                _logger.info("subscriptions restored")
+
+
+class _Sent(NamedTuple):
+    """A command that is not answered yet. The server answers in order."""
+
+    verb: bytes
+    channel: bytes
+    subscription: Subscription | None
 
 
 class Listener:
@@ -26,83 +110,130 @@ class Listener:
     `subscribe` returns when the server has confirmed, so that nothing pushed later is missed; over a reconnect too.
     """
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(
+        self,
+        connect: Connect,
+        verbs: Verbs = CLASSIC,
+        *,
+        on_lost: OnLost | None = None,
+        on_interrupted: Callable[[], object] | None = None,
+        outage: Outage | None = None,
+    ) -> None:
+        self._connect = connect
+        self._verbs = verbs
+        self._on_lost = on_lost or give_up
+        self._on_interrupted = on_interrupted
+        self._outage = outage or Outage()
         self._connection: AbstractConnection | None = None
-        self._callbacks: dict[bytes, OnPush] = {}
-        # The server confirms each SUBSCRIBE, in order: a group of waiting tasks for each one that was sent.
-        self._unconfirmed: dict[bytes, deque[list[anyio.Event]]] = {}
-        self._resubscribing: set[bytes] = set()
-        self._sending = anyio.Lock()
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._sent: deque[_Sent] = deque()
+        self._sending = asyncio.Lock()
+        self._hearing = anyio.CancelScope()
+        self._heard_at = 0.0
+        self._task: asyncio.Task[None] | None = None
         self._delay = 0.0
+        self._is_interrupted = False
 
-    async def subscribe(self, channel: str, on_push: OnPush) -> None:
-        """Call ``on_push`` for each message on ``channel`` from now on. Returns when the server has confirmed.
+    async def open(self) -> None:
+        """Connect, and listen from now on.
 
         Raises:
-            BackendError: It does not confirm. Nothing is subscribed to. As the connection may be dead without anybody
-                having said so, another is made.
+            RedisError, OSError, TimeoutError: The server cannot be reached.
         """
-        name = channel.encode()
-        self._callbacks[name] = on_push
-        confirmed = anyio.Event()
-        self._unconfirmed.setdefault(name, deque()).append([confirmed])
-        with anyio.move_on_after(_CONFIRM_TIMEOUT):
-            await self._send("SUBSCRIBE", channel)
-            await confirmed.wait()
-        if not confirmed.is_set():
-            self._callbacks.pop(name, None)
-            self._unconfirmed.pop(name, None)
-            await self.disconnect()
-            raise BackendError("Redis does not confirm a subscription")
+        await self._reconnect()
+        self.start()
+
+    def start(self) -> None:
+        """Listen from now on, and connect as soon as the server can be reached."""
+        self._task = asyncio.create_task(self._run(), name="resumable-stream listener")
+
+    async def aclose(self) -> None:
+        """Stop listening, and disconnect. May be called twice."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._drop()
+
+    async def subscribe(self, subscription: Subscription) -> None:
+        """Hear all messages on a channel that come after this returned.
+
+        Raises:
+            TimeoutError: The server does not confirm. As the connection may be dead without anybody having said so,
+                another is made.
+            ResponseError: It refuses. Then, too, nothing is subscribed to.
+        """
+        try:
+            await self.adopt(subscription)
+            await subscription.wait()
+        except TimeoutError:
+            self.forget(subscription)
+            self.reconnect()
+            raise
+
+    def reconnect(self) -> None:
+        """Give up the connection for another one."""
+        self._hearing.cancel()
+
+    async def hear_notices(self, channel: str, on_notice: OnMessage) -> None:
+        """Hear the notices on a channel, if the user may."""
+        try:
+            await self.subscribe(Subscription.to_notices(channel, on_notice))
+        except ResponseError as refusal:
+            _logger.warning("notices are not heard: %s", type(refusal).__name__)
+
+    async def adopt(self, subscription: Subscription) -> None:
+        """Ask the server for a subscription, and do not wait for its answer."""
+        self._subscriptions[subscription.channel] = subscription
+        await self._send(_Sent(self._verbs.subscribe, subscription.channel, subscription))
 
     async def unsubscribe(self, channel: str) -> None:
         """Stop calling. The server is told, and not waited for."""
-        if self._callbacks.pop(channel.encode(), None) is not None:
-            await self._send("UNSUBSCRIBE", channel)
+        name = channel.encode()
+        if self._subscriptions.pop(name, None) is not None:
+            await self._send(_Sent(self._verbs.unsubscribe, name, None))
 
-    async def run(self) -> None:
-        """Listen until cancelled. The first connection was made by `connect`."""
-        while True:
-            try:
-                if self._connection is None:
-                    await anyio.sleep(self._delay)
-                    await self.connect()
-                await self._listen()
-            except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, every follower hangs
-                self._delay = min(max(self._delay * 2, _BACKOFF_START), _BACKOFF_MAX)
-                _logger.warning("subscriptions interrupted by %s, reconnecting", type(error).__name__)
-                await self.disconnect()
+    def forget(self, subscription: Subscription) -> bool:
+        """Stop calling, and tell nobody; return whether the subscription was there, and not another in its place."""
+        is_wanted = self._subscriptions.get(subscription.channel) is subscription
+        if is_wanted:
+            del self._subscriptions[subscription.channel]
+        return is_wanted
 
-    async def connect(self) -> None:
+    async def _run(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch)
+            while True:
+                try:
+                    if self._connection is None:
+                        await anyio.sleep(self._delay)
+                        await self._reconnect()
+                    await self._listen()
+                except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, every follower hangs
+                    await self._drop()
+                    self._interrupted_by(error)
+
+    def _interrupted_by(self, error: Exception) -> None:
+        self._delay = min(max(self._delay * 2, _BACKOFF_START), _BACKOFF_MAX)
+        self._is_interrupted = True
+        self._outage.begin(self, error)
+        if self._on_interrupted is not None:
+            self._on_interrupted()
+
+    async def _reconnect(self) -> None:
         """Connect, and subscribe to what is wanted."""
-        connection = await self._connections.connect()
+        connection = await self._connect()
         async with self._sending:
             self._connection = connection
-            self._expect_one_confirmation_each()
-            if self._callbacks:
-                await connection.send_command("SUBSCRIBE", *self._callbacks)
+            self._heard_at = _now()
+            self._sent.clear()
+            wanted = [_Sent(self._verbs.subscribe, name, wanted) for name, wanted in self._subscriptions.items()]
+            await self._send_now(connection, *wanted)
 
-    def _expect_one_confirmation_each(self) -> None:
-        """Prepare for a connection on which the whole set is subscribed to at once."""
-        # Who still waits for the first confirmation reads the log after it anyway.
-        self._resubscribing = set(self._callbacks) - set(self._unconfirmed)
-        unconfirmed, self._unconfirmed = self._unconfirmed, {}
-        for name, groups in unconfirmed.items():
-            waiting = [event for group in groups for event in group]
-            if name in self._callbacks:
-                self._unconfirmed[name] = deque([waiting])
-            else:  # nobody wants it any more, so no confirmation will come
-                _set_all(waiting)
-
-    async def disconnect(self) -> None:
-        """Drop the connection, if there is one."""
+    async def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
-            with anyio.CancelScope(shield=True):
-                await connection.disconnect(nowait=True)
+        await disconnect(connection)
 
-    async def _send(self, command: str, channel: str) -> None:
+    async def _send(self, command: _Sent) -> None:
         """Send a command; without a connection, leave it to the next one, which subscribes to what is wanted then."""
         # Shielded, because redis-py drops a connection on which a send was cancelled, and this one is shared.
         with anyio.CancelScope(shield=True):
@@ -110,46 +241,101 @@ class Listener:
                 if self._connection is None:
                     return
                 try:
-                    await self._connection.send_command(command, channel)
+                    await self._send_now(self._connection, command)
                 except (RedisError, OSError) as error:
                     # The listening task finds the connection broken too, and makes another.
-                    _logger.debug("could not send %s: %s", command, type(error).__name__)
+                    _logger.debug("could not send %r: %s", command.verb, type(error).__name__)
+
+    async def _send_now(self, connection: AbstractConnection, *commands: _Sent) -> None:
+        if not commands:
+            return
+        self._sent.extend(commands)
+        words: list[Command] = [(sent.verb, sent.channel) if sent.channel else (sent.verb,) for sent in commands]
+        with anyio.fail_after(_SEND_TIMEOUT):
+            await connection.send_packed_command(connection.pack_commands(words), check_health=False)
+
+    async def _watch(self) -> None:
+        """Ask a server that is silent whether it is there: a connection can be dead without anybody having said so."""
+        while True:
+            await anyio.sleep(max(0.0, self._heard_at + _SILENCE - _now()))
+            if self._connection is None:
+                self._heard_at = _now()  # there is nobody to hear; connecting has a limit of its own
+            elif _now() - self._heard_at >= _SILENCE:
+                await self._ping()
+
+    async def _ping(self) -> None:
+        connection, asked_at = self._connection, _now()
+        await self._send(_Sent(_PING, b"", None))
+        await anyio.sleep(_PING_TIMEOUT)
+        if self._heard_at < asked_at and self._connection is connection:
+            self.reconnect()
 
     async def _listen(self) -> None:
         connection = self._connection
         assert connection is not None, "connected before"
-        while True:
-            kind, channel, content = await connection.read_response(disable_decoding=True)
-            self._delay = 0.0  # only now: a server that refuses to subscribe is not to be asked again at once
-            if kind == b"message":
-                self._on_message(channel, content)
-            elif kind == b"subscribe":
-                self._on_subscribed(channel)
+        with anyio.CancelScope() as self._hearing:
+            while True:
+                try:
+                    reply = await connection.read_response(disable_decoding=True)
+                except ResponseError as refusal:
+                    self._on_heard()
+                    self._on_refused(refusal)
+                else:
+                    self._on_heard()
+                    self._on_reply(*reply if isinstance(reply, list) else (_PONG, b""))
+        raise TimeoutError("Redis does not answer")
 
-    def _on_message(self, channel: bytes, content: bytes) -> None:
-        on_push = self._callbacks.get(channel)
-        if on_push is None:
+    def _on_heard(self) -> None:
+        self._heard_at = _now()
+        self._delay = 0.0  # only now: a server that closes each new connection is not to be asked again at once
+        if self._is_interrupted:
+            self._is_interrupted = False
+            self._outage.end(self)
+
+    def _on_reply(self, kind: bytes, channel: bytes, content: bytes = b"") -> None:
+        if kind != self._verbs.message:
+            self._on_answer(kind, channel)
+            return
+        subscription = self._subscriptions.get(channel)
+        if subscription is None:
             return
         try:
-            push = decode_push(content)
+            subscription.on_message(content)
         except ValueError:
             _logger.warning("ignored a message that is none of ours")
-            push = None
-        on_push(push)
+            subscription.on_missed()
 
-    def _on_subscribed(self, channel: bytes) -> None:
-        groups = self._unconfirmed.get(channel)
-        if groups:
-            _set_all(groups.popleft())
-            if not groups:
-                del self._unconfirmed[channel]
-        if channel in self._resubscribing:
-            self._resubscribing.discard(channel)
-            on_push = self._callbacks.get(channel)
-            if on_push is not None:
-                on_push(None)
+    def _on_answer(self, kind: bytes, channel: bytes) -> None:
+        is_asked = bool(self._sent) and (kind == _PONG or (kind, channel) == self._sent[0][:2])
+        if is_asked:
+            subscription = self._sent.popleft().subscription
+            if subscription is not None:
+                self._on_confirmed(subscription)
+        elif kind == self._verbs.unsubscribe and channel in self._subscriptions:
+            self._on_lost(self._subscriptions.pop(channel), None)
+
+    def _on_confirmed(self, subscription: Subscription) -> None:
+        if not subscription.is_answered.is_set():
+            subscription.is_answered.set()
+        elif self._subscriptions.get(subscription.channel) is subscription:
+            subscription.on_missed()
+
+    def _on_refused(self, refusal: Exception) -> None:
+        """Take the answer to the oldest command, which is an error."""
+        if not self._sent:
+            raise refusal
+        subscription = self._sent.popleft().subscription
+        if subscription is not None and self.forget(subscription):
+            self._on_lost(subscription, refusal)
 
 
-def _set_all(events: list[anyio.Event]) -> None:
-    for event in events:
-        event.set()
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def give_up(subscription: Subscription, refusal: Exception | None) -> None:
+    """Tell who waits for a subscription that it is refused. Who had it before will have to look at the log."""
+    if subscription.is_answered.is_set():
+        _logger.warning("the server ended a subscription: %s", type(refusal).__name__)
+    subscription.refusal = refusal
+    subscription.is_answered.set()

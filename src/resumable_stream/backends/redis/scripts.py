@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 
 from ...types import Appended, AppendStatus, End, Entry, Push, StreamInfo, StreamState
 
-_STATUSES = (AppendStatus.ACCEPTED, AppendStatus.FENCED, AppendStatus.GONE, AppendStatus.MISPLACED)
+_STATUSES = (
+    AppendStatus.ACCEPTED,
+    AppendStatus.FENCED,
+    AppendStatus.GONE,
+    AppendStatus.MISPLACED,
+    AppendStatus.UNUSABLE,
+)
 
 
 class Script(NamedTuple):
@@ -59,7 +65,8 @@ def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | No
     """Return the description in a reply of ``describe.lua``, or ``None`` if it says that there is none."""
     if not reply:
         return None
-    generation, epoch, length, created_at, state, ending, ended_at, is_readable, is_id_free = reply
+    generation, epoch, length, created_at, state, ending, ended_at, is_readable, is_id_free = reply[:9]
+    epoch_start, lease_left = reply[9:]
     end = _decode_end(ending) or End(StreamState(state.decode()))
     info = StreamInfo(
         stream_id=stream_id,
@@ -73,16 +80,17 @@ def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | No
         error_type=end.error_type,
         error_message=end.error_message,
         reason=end.reason,
+        epoch_start=int(epoch_start),
+        lease_left=int(lease_left) / 1000,
     )
     return Description(info, bool(is_id_free))
 
 
-def decode_appended(reply: Sequence[int]) -> list[Appended]:
-    """Return the answers of ``append.lua``."""
-    return [
-        Appended(_STATUSES[status], length, bool(stop))
-        for status, length, stop in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
-    ]
+def decode_appended(reply: Sequence[Any]) -> Appended:
+    """Return one answer of ``append.lua``."""
+    status, length, stop = reply
+    end = _decode_end(stop)
+    return Appended(_STATUSES[status], length, end.reason if end else "")
 
 
 def decode_page(reply: Sequence[bytes]) -> list[Entry]:
@@ -100,6 +108,6 @@ def decode_push(message: bytes) -> Push | None:
     if not message:
         return None
     header, _, payload = message.partition(b"\n")
-    generation, first, count, ending = header.split(b" ", 3)
+    generation, epoch, first, count, ending = header.split(b" ", 4)
     pushed = Entry(int(first), int(count), payload)
-    return Push(generation.decode(), pushed.stop, pushed if pushed.count else None, _decode_end(ending))
+    return Push(generation.decode(), int(epoch), pushed.stop, pushed if pushed.count else None, _decode_end(ending))

@@ -29,10 +29,10 @@ class FollowingTests:
             await append(backend, info, 3, ["c"])
             await append(backend, info, 4, [], end=DONE)
             await pushes.wait_for(3)
-        assert [push and (push.generation, push.length, push.end) for push in pushes.received] == [
-            (info.generation, 3, None),
-            (info.generation, 4, None),
-            (info.generation, 4, DONE),
+        assert [push and (push.generation, push.epoch, push.length, push.end) for push in pushes.received] == [
+            (info.generation, 1, 3, None),
+            (info.generation, 1, 4, None),
+            (info.generation, 1, 4, DONE),
         ]
         entries = [push.entry for push in pushes.received if push and push.entry]
         assert [(entry.first, unpack(entry.payload, entry.count)) for entry in entries] == [(1, ["a", "b"]), (3, ["c"])]

@@ -10,11 +10,15 @@ from typing import Any
 import anyio
 
 from ..._core.packing import pack, unpack
-from ...abc import StreamBackend
+from ...abc import OnNotice, StreamBackend
 from ...types import Acquired, Append, Appended, Claim, End, Page, Push, StreamInfo, StreamState
 
 DONE = End(StreamState.DONE)
 ENOUGH = 1024 * 1024
+
+
+def ignore(stream_id: str) -> None:
+    """Hear a notice and do nothing."""
 
 
 class BackendHarness(ABC):
@@ -24,7 +28,7 @@ class BackendHarness(ABC):
     """A lease that is short for the store, in seconds: the suite waits several of them."""
 
     @abstractmethod
-    def open(self) -> AbstractAsyncContextManager[StreamBackend]:
+    def open(self, on_notice: OnNotice = ignore) -> AbstractAsyncContextManager[StreamBackend]:
         """Return a connected backend on the store. The suite opens several, as several processes would."""
 
     async def advance(self, seconds: float) -> None:

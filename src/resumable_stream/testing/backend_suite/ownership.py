@@ -92,6 +92,31 @@ class OwnershipTests:
             assert await state_of(other) is StreamState.LOST
             assert chunks_of(await other.read("s", 0, ENOUGH)) == ["a"]
 
+    async def test_rest_of_the_lease_is_told(self, harness: BackendHarness) -> None:
+        """A description says how long the lease still lasts, and for how long a lost stream has been lost."""
+        unit = harness.lease
+        async with harness.open() as backend:
+            info = await create(backend, lease=unit)
+            assert unit / 2 < info.lease_left <= unit
+            await harness.advance(unit * 2)
+            lost = info_of(await backend.acquire("s", make_claim()))
+            assert -unit * 2 < lost.lease_left < 0
+            done = await create(backend, "done")
+            await append(backend, done, 0, [], end=DONE)
+            assert info_of(await backend.acquire("done", make_claim())).lease_left == 0
+
+    async def test_start_of_the_epoch_is_told(self, harness: BackendHarness) -> None:
+        """A description says how much was logged when the newest epoch began."""
+        async with harness.open() as backend:
+            info = await create(backend, lease=harness.lease)
+            assert info.epoch_start == 0
+            await append(backend, info, 0, ["a", "b"])
+            await harness.advance(harness.lease * 1.5)
+            new = info_of(await backend.acquire("s", make_claim(allow_lost=True)))
+            assert (new.epoch, new.epoch_start) == (2, 2)
+            await append(backend, new, 2, ["c"])
+            assert info_of(await backend.acquire("s", make_claim())).epoch_start == 2
+
     async def test_append_renews_the_lease(self, harness: BackendHarness) -> None:
         """Each append renews the lease, one without chunks too."""
         async with harness.open() as backend:

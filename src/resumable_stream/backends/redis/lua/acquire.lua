@@ -2,7 +2,7 @@
 --
 -- KEYS  1 record  2 log
 -- ARGV  1 token  2 lease, ms  3 retention, ms  4 tombstone, ms  5 "1" to create an unknown stream
---       6 "1" to take over a lost one
+--       6 "1" to take over a lost one  7 PUBLISH or SPUBLISH  8 channel  9 channel of notices  10 stream id
 -- Returns {1 if the caller is the publisher else 0, description}
 
 local meta, log = KEYS[1], KEYS[2]
@@ -10,9 +10,9 @@ local token, lease, retention, tombstone = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = clock()
 local d = describe(meta, now)
 
-local function own(epoch)
+local function own(epoch, length)
   redis.call('HSET', meta, 'owner', token, 'epoch', epoch, 'lease', lease, 'retention', retention,
-    'tombstone', tombstone, 'leased_until', integer(now + lease))
+    'tombstone', tombstone, 'leased_until', integer(now + lease), 'epoch_start', integer(length))
   expire(meta, log, tonumber(lease), tonumber(retention), tonumber(tombstone))
 end
 
@@ -20,11 +20,12 @@ if not d or d.is_id_free then
   if ARGV[5] ~= '1' then return {0, {}} end
   redis.call('UNLINK', meta, log)
   redis.call('HSET', meta, 'generation', token, 'length', 0, 'created_at', integer(now))
-  own(1)
+  own(1, 0)
   d = describe(meta, now)
 elseif ARGV[6] == '1' and d.state == 'lost' and d.is_readable then
-  own(integer(d.epoch + 1))
-  redis.call('HDEL', meta, 'stop')
+  own(integer(d.epoch + 1), d.length)
+  redis.pcall(ARGV[7], ARGV[8], '')
+  notify(ARGV[9], ARGV[10])
   d = describe(meta, now)
 end
 return {d.owner == token and 1 or 0, reply(d)}

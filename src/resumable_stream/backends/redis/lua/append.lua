@@ -1,12 +1,12 @@
 -- Log chunks and record ends of many streams, each atomically, and push them to whoever follows.
 --
 -- KEYS  for each append: record, log
--- ARGV  for each append: channel, generation, epoch, first, count, payload, state, end
+-- ARGV  PUBLISH or SPUBLISH, then for each append: channel, generation, epoch, first, count, payload, state, end
 --       state and end are empty unless the append ends its stream
--- Returns for each append three numbers in one flat list: status, length, 1 if a stop was asked else 0
---       status: 0 accepted, 1 fenced, 2 gone, 3 misplaced
+-- Returns for each append three values in one flat list: status, length, the end to record if a stop was asked else ''
+--       status: 0 accepted, 1 fenced, 2 gone, 3 misplaced, 4 unusable
 
-local ACCEPTED, FENCED, GONE, MISPLACED = 0, 1, 2, 3
+local ACCEPTED, FENCED, GONE, MISPLACED, UNUSABLE = 0, 1, 2, 3, 4
 local now = clock()
 
 local function write(meta, log, d, first, count, payload, state, ending)
@@ -26,7 +26,7 @@ end
 
 -- Whether this is what was accepted last: then its reply was lost, and it is accepted again.
 local function is_repeated(log, d, first, count, payload, state, ending)
-  if d.length ~= tonumber(first) + tonumber(count) or (d.stored_state or '') ~= state or d.ending ~= ending then
+  if d.length ~= tonumber(first) + tonumber(count) or d.stored_state ~= state or d.stored_end ~= ending then
     return false
   end
   if count == '0' then return state ~= '' end
@@ -36,23 +36,34 @@ end
 
 local function append(meta, log, channel, generation, epoch, first, count, payload, state, ending)
   local d = describe(meta, now)
-  if not d or d.generation ~= generation then return GONE, 0, 0 end
-  if d.epoch ~= epoch then return FENCED, d.length, 0 end
+  if not d or d.generation ~= generation then return GONE, 0, '' end
+  if d.epoch ~= epoch then return FENCED, d.length, '' end
   if is_repeated(log, d, first, count, payload, state, ending) then return ACCEPTED, d.length, d.stop end
-  if d.has_ended then return FENCED, d.length, 0 end
-  if d.length ~= tonumber(first) then return MISPLACED, d.length, 0 end
+  if d.has_ended then return FENCED, d.length, '' end
+  if d.length ~= tonumber(first) then return MISPLACED, d.length, '' end
   local length = write(meta, log, d, first, tonumber(count), payload, state, ending)
   if count ~= '0' or state ~= '' then
-    redis.call('PUBLISH', channel, generation .. ' ' .. first .. ' ' .. count .. ' ' .. ending .. '\n' .. payload)
+    redis.pcall(ARGV[1], channel, generation .. ' ' .. epoch .. ' ' .. first .. ' ' .. count .. ' ' .. ending .. '\n' ..
+      payload)
   end
   return ACCEPTED, length, d.stop
 end
 
+-- One stream's key that somebody else wrote is not to keep the others from being appended to. Whatever else can go wrong
+-- does so before the first write, and for all of them.
+local function is_wrong_type(problem)
+  return string.find(type(problem) == 'table' and problem.err or tostring(problem), 'WRONGTYPE', 1, true)
+end
+
 local answers = {}
 for i = 0, #KEYS / 2 - 1 do
-  local k, a = i * 2, i * 8
-  local status, length, stop = append(KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4],
+  local k, a = i * 2, i * 8 + 1
+  local ok, status, length, stop = pcall(append, KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4],
     ARGV[a + 5], ARGV[a + 6], ARGV[a + 7], ARGV[a + 8])
+  if not ok then
+    if not is_wrong_type(status) then error(status) end
+    status, length, stop = UNUSABLE, 0, ''
+  end
   answers[#answers + 1] = status
   answers[#answers + 1] = length
   answers[#answers + 1] = stop

@@ -3,11 +3,12 @@
 -- The record is a hash:
 --   generation, epoch, owner       who may append; owner is the token of the newest claim
 --   length                         chunks logged
+--   epoch_start                    chunks that were logged when the newest epoch began
 --   lease, retention, tombstone    the owner's terms, in ms
 --   leased_until                   when the publisher counts as lost, in ms since 1970
 --   created_at                     in ms since 1970
 --   state, end, ended_at           the final state, its details as JSON, and when; absent while running
---   stop                           set when someone asked the publisher to stop
+--   stop                           set when someone asked the publisher to stop: the end to record then, as JSON
 -- The log is a stream of entries {first}-{count}: the payload of chunks first .. first+count-1, in the one field "c".
 
 local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
@@ -25,15 +26,23 @@ end
 -- Returns nil if there is no record.
 local function describe(meta, now)
   local f = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'created_at', 'leased_until', 'lease',
-    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop')
+    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop', 'epoch_start')
   if not f[1] then return nil end
   local d = {
     generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
     lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
-    stored_state = f[9], ending = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12], stop = f[13] and 1 or 0,
+    stored_state = f[9] or '', stored_end = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12],
+    stop = f[13] or '', epoch_start = f[14] or 0, lease_left = 0,
   }
-  if d.state == 'running' and now > d.leased_until then
-    d.state, d.ended_at = 'lost', d.leased_until
+  d.ending = d.stored_end
+  if d.state == 'running' then
+    d.lease_left = d.leased_until - now
+    if d.lease_left < 0 then
+      d.state, d.ended_at = 'lost', d.leased_until
+      if d.stop ~= '' then
+        d.state, d.ending, d.lease_left = 'stopped', d.stop, 0
+      end
+    end
   end
   d.has_ended = d.state ~= 'running'
   d.is_readable = not d.has_ended or now < d.ended_at + d.retention
@@ -45,11 +54,16 @@ end
 local function reply(d)
   if not d then return {} end
   return {d.generation, d.epoch, d.length, d.created_at, d.state, d.ending, integer(d.ended_at),
-    d.is_readable and 1 or 0, d.is_id_free and 1 or 0}
+    d.is_readable and 1 or 0, d.is_id_free and 1 or 0, d.epoch_start, integer(d.lease_left)}
 end
 
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
 local function expire(meta, log, from_now, retention, tombstone)
   redis.call('PEXPIRE', log, integer(from_now + retention + GRACE))
   redis.call('PEXPIRE', meta, integer(from_now + retention + math.max(tombstone, GRACE)))
+end
+
+-- Tell who publishes a stream that there is news. Like every push a hint, so it may fail.
+local function notify(channel, stream_id)
+  redis.pcall('PUBLISH', channel, stream_id)
 end

@@ -1,0 +1,122 @@
+"""One run of a factory, in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+
+from ..types import End, StreamState
+from .source import opened_source
+
+_logger = logging.getLogger("resumable_stream")
+
+_MAX_MESSAGE = 2000
+_CLEANUP_TIMEOUT = 5.0
+_LAST_TIMEOUT = 1.0
+
+
+class Run:
+    """Calls a factory, pumps what it makes, and says how that ended.
+
+    It has a task of its own so that it can be cancelled once, as asyncio does: its ``finally`` blocks may await, for a
+    few seconds. A factory that does not even come to its end then is left alone.
+
+    Args:
+        factory: What makes the chunks.
+        pump: Called with the iterator over them, for as long as they come.
+    """
+
+    def __init__(self, stream_id: str, factory: Callable[[], Any], pump: Callable[[Any], Awaitable[None]]) -> None:
+        self.error: BaseException | None = None
+        """What the factory raised."""
+        self._stream_id = stream_id
+        self._factory = factory
+        self._pump = pump
+        self._task: asyncio.Task[End] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_stopped = False
+        self._is_over = anyio.Event()
+
+    async def result(self) -> End | None:
+        """Run to the end. ``None``: it was stopped. Cancelling this stops it."""
+        if self._is_stopped:
+            return None
+        self._task = asyncio.create_task(self._produce(), name=f"factory of stream {self._stream_id}")
+        self._task.add_done_callback(self._on_done)
+        try:
+            await self._is_over.wait()
+        except BaseException:
+            self.stop()
+            with anyio.CancelScope(shield=True):
+                await self._is_over.wait()
+            raise
+        if not self._task.done() or self._task.cancelled():
+            return None
+        return self._task.result()
+
+    def stop(self) -> bool:
+        """Cancel the factory. False: it was stopped before, or is at its end."""
+        if self._is_stopped or self._is_over.is_set():
+            return False
+        self._is_stopped = True
+        if self._task is not None:
+            self._task.cancel()
+            self._timer = asyncio.get_running_loop().call_later(_CLEANUP_TIMEOUT, self._insist)
+        return True
+
+    async def _produce(self) -> End:
+        try:
+            async with opened_source(self._factory) as chunks:
+                await self._pump(chunks)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a task boundary: one factory must not end the other publishers
+            if isinstance(error, asyncio.CancelledError) and (self._is_stopped or _is_cancelled()):
+                raise
+            return self._failed(error)
+        return End(StreamState.DONE)
+
+    def _failed(self, error: BaseException) -> End:
+        self.error = error
+        name = name_of(type(error))
+        # The type alone: an exception's text, like a traceback, may quote what was streamed.
+        _logger.warning("the factory of stream %s raised %s", self._stream_id, name)
+        _logger.debug("the factory of stream %s raised", self._stream_id, exc_info=error)
+        return End(StreamState.FAILED, name, _text_of(error)[:_MAX_MESSAGE])
+
+    def _on_done(self, _task: asyncio.Task[End]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._is_over.set()
+
+    def _insist(self) -> None:
+        assert self._task is not None, "started"
+        _logger.warning("the clean-up of the factory of stream %s takes too long", self._stream_id)
+        self._task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_LAST_TIMEOUT, self._abandon)
+
+    def _abandon(self) -> None:
+        _logger.error("the factory of stream %s cannot be cancelled, and is left alone", self._stream_id)
+        self._is_over.set()
+
+
+def name_of(error: type[BaseException]) -> str:
+    """Return the name under which an exception is recorded."""
+    return error.__qualname__ if error.__module__ == "builtins" else f"{error.__module__}.{error.__qualname__}"
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # the user's code, at the worst moment
+        return ""
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is being cancelled, and not just its factory awaiting something that was."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)  # from Python 3.11 on
+    return cancelling is not None and cancelling() > 0

@@ -1,0 +1,84 @@
+"""One server, wherever it is at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
+
+from typing_extensions import override
+
+from ...abc import OnPush
+from ...exceptions import ContextClosedError
+from .commands import Replicas, evaluate, evaluate_confirmed, scan, send
+from .connections import Connect, DirectConnection, SharedConnections, make_closed_error
+from .listener import Listener, Subscription
+from .scripts import Script
+from .servers import OnMessage, ScriptCall, Servers
+
+T = TypeVar("T")
+
+
+class SingleServer(Servers):
+    """One server, or the one that is the master at the moment: whoever makes the connections knows where that is."""
+
+    def __init__(self, connect: Connect, replicas: Replicas) -> None:
+        self._connect = connect
+        self._replicas = replicas
+        self._appending: DirectConnection | None = None
+        self._reading: SharedConnections | None = None
+        self._listener: Listener | None = None
+
+    @override
+    async def connect(self, notices: str, on_notice: OnMessage) -> None:
+        self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)
+        self._reading = SharedConnections(self._connect)
+        self._listener = Listener(self._connect)
+        await send(self._reading, "PING")
+        await self._listener.open()
+        await self._listener.hear_notices(notices, on_notice)
+
+    @override
+    async def aclose(self) -> None:
+        if self._listener is not None:
+            await self._listener.aclose()
+        for part in (self._appending, self._reading):
+            if part is not None:
+                await part.aclose(make_closed_error)
+        self._appending = self._reading = self._listener = None
+
+    @override
+    async def run(self, script: Script, call: ScriptCall) -> Any:
+        (reply,) = await evaluate(_open(self._reading), script, (call,))
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    @override
+    async def append(self, script: Script, shared: str, calls: Sequence[ScriptCall]) -> list[Any]:
+        keys: list[str] = []
+        args: list[str | bytes | int] = [shared]
+        for call in calls:
+            keys += call.keys
+            args += call.args
+        (reply,) = await evaluate_confirmed(_open(self._appending), script, (ScriptCall(keys, args),), self._replicas)
+        if isinstance(reply, Exception):
+            raise reply
+        return [reply[start : start + 3] for start in range(0, len(reply), 3)]
+
+    @override
+    async def subscribe(self, channel: str, on_push: OnPush) -> None:
+        await _open(self._listener).subscribe(Subscription.to_pushes(channel, on_push))
+
+    @override
+    async def unsubscribe(self, channel: str) -> None:
+        await _open(self._listener).unsubscribe(channel)
+
+    @override
+    def scan(self, pattern: str) -> AsyncIterator[str]:
+        return scan(_open(self._reading), pattern)
+
+
+def _open(part: T | None) -> T:
+    if part is None:
+        raise ContextClosedError("the backend is not connected")
+    return part
