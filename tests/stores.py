@@ -35,14 +35,15 @@ class Store(BackendHarness):
 
     @override
     def open(self, on_notice: OnNotice = ignore) -> AbstractAsyncContextManager[StreamBackend]:
-        return _connected(self.make_backend(), on_notice)
+        return connected(self.make_backend(), on_notice)
 
     async def check_clean(self) -> None:
         """Fail if something was left behind."""
 
 
 @asynccontextmanager
-async def _connected(backend: StreamBackend, on_notice: OnNotice) -> AsyncIterator[StreamBackend]:
+async def connected(backend: StreamBackend, on_notice: OnNotice = ignore) -> AsyncIterator[StreamBackend]:
+    """Connect a backend, and close it in the end."""
     try:
         await backend.connect(on_notice)
         yield backend

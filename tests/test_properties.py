@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resumable_stream import Limits, ResumableStream, ResumableStreamContext
-from resumable_stream.testing import UnreliablePushes
+from resumable_stream.testing import FaultyBackend
 from resumable_stream.types import Push
 from tests.stores import Store
 from tests.streams import never
@@ -53,7 +53,7 @@ async def test_prefix_and_resumed_suffix_are_the_whole(
                 await anyio.lowlevel.checkpoint()
             yield chunk
 
-    unreliable = UnreliablePushes(store.make_backend(), lambda push: _mistreat(push, rng))
+    unreliable = FaultyBackend(store.make_backend(), on_push=lambda push: _mistreat(push, rng))
     async with (
         store.make_context(limits=publisher_limits) as here,
         ResumableStreamContext(unreliable, limits=follower_limits, lease=0.05, drain_timeout=0) as elsewhere,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -302,7 +303,8 @@ class ResumableStreamContext:
     ) -> ResumableStream[Any]:
         if position.skip_characters and self._codec is not None:
             raise InvalidPositionError("only streams of text have characters to skip")
-        reader = self._runtime.read(info, resolve_start(position, info), source)
+        start = resolve_start(position, replace(info, length=self._runtime.length_of(info)))
+        reader = self._runtime.read(info, start, source)
         try:
             first = await reader.skip_characters(position.skip_characters, info.length)
         except BaseException:

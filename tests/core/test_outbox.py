@@ -266,3 +266,13 @@ def test_resuming_counts_what_was_logged() -> None:
         outbox.put(b"b")
     with pytest.raises(LimitExceededError):
         outbox.put("c")
+
+
+def test_nothing_is_put_after_the_end() -> None:
+    """Who goes on after the end, as a factory that cannot be cancelled may, is refused."""
+    outbox = make()
+    outbox.put("a")
+    outbox.finish(End(StreamState.STOPPED))
+    with pytest.raises(InvalidChunkError):
+        outbox.put("b")
+    assert outbox.take().count == 1

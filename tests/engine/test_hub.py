@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from resumable_stream import Limits, ResumableStreamContext, StreamGoneError
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
-from resumable_stream.testing import UnreliablePushes
+from resumable_stream.testing import FaultyBackend
 from resumable_stream.types import Push
 from tests.stores import InRedis, Store
 from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
@@ -56,7 +56,7 @@ def late_by_two() -> Deliver:
 )
 async def test_pushes_are_only_hints(store: Store, make_deliver: Callable[[], Deliver]) -> None:
     """Whatever becomes of pushes, the end's too, followers get every chunk once and the end (resumable-stream#47)."""
-    backend = UnreliablePushes(store.make_backend(), make_deliver())
+    backend = FaultyBackend(store.make_backend(), on_push=make_deliver())
     async with store.make_context() as here, ResumableStreamContext(backend, lease=0.1, drain_timeout=0) as elsewhere:
         tap = Tap("0 ")
         first = await here.resumable_stream("s", tap)

@@ -23,7 +23,7 @@ from resumable_stream import (
 from resumable_stream.abc import OnPush
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.backends.redis import RedisBackend
-from resumable_stream.testing import ManualClock, UnreliablePushes
+from resumable_stream.testing import FaultyBackend, ManualClock
 from resumable_stream.types import Append, Appended, Claim, Push
 from tests.stores import InRedis, Store
 from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
@@ -126,7 +126,7 @@ async def test_closing_a_reader_that_waits(store: Store) -> None:
 async def test_stream_made_anew_before_its_followers_heard() -> None:
     """Deleted and made anew under the same id, before the followers hear of it: old readers learn it, new ones read."""
     store = MemoryStore()
-    deaf = UnreliablePushes(MemoryBackend(store), lambda push: [])
+    deaf = FaultyBackend(MemoryBackend(store), on_push=lambda push: [])
     async with (
         ResumableStreamContext(MemoryBackend(store), drain_timeout=0) as here,
         ResumableStreamContext(deaf, drain_timeout=0, lease=600) as elsewhere,
@@ -285,7 +285,7 @@ async def test_push_of_an_end_whose_chunks_were_lost() -> None:
     def without_entries(push: Push | None) -> Sequence[Push | None]:
         return [push._replace(entry=None)] if push else [push]
 
-    backend = UnreliablePushes(MemoryBackend(store), without_entries)
+    backend = FaultyBackend(MemoryBackend(store), on_push=without_entries)
     async with (
         ResumableStreamContext(MemoryBackend(store), drain_timeout=0) as here,
         ResumableStreamContext(backend, drain_timeout=0, lease=600) as elsewhere,

@@ -50,6 +50,7 @@ class Outbox:
         "_generation",
         "_has_given_up",
         "_in_flight",
+        "_is_finished",
         "_is_watched",
         "_kind",
         "_logged",
@@ -76,6 +77,7 @@ class Outbox:
         self._total = 0
         self._is_watched = False
         self._has_given_up = False
+        self._is_finished = False
         self._max_chunk_bytes, self._max_stream_bytes = limits.max_chunk_bytes, limits.max_stream_bytes
         self._pending_bytes, self._pending_chunks = limits.pending_bytes, limits.pending_chunks
 
@@ -132,6 +134,8 @@ class Outbox:
     def finish(self, end: End) -> None:
         """Record ``end`` together with the last chunks. Nothing can be put afterwards."""
         self._end = end
+        self._kind = None
+        self._is_finished = True
 
     def take(self) -> Append:
         """Return the next append: the oldest batch, or else a renewal of the lease."""
@@ -242,6 +246,8 @@ class Outbox:
         return LimitExceededError("max_stream_bytes", self._max_stream_bytes)
 
     def _check_kind(self, chunk: object) -> RawChunk:
+        if self._is_finished:
+            raise InvalidChunkError("the stream has ended")
         raw = _as_raw(chunk)
         if self._kind is None:
             self._kind = type(raw)

@@ -20,9 +20,10 @@ _logger = logging.getLogger("resumable_stream")
 
 _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
-_PATIENCE = 1.0
-"""Seconds without an answer after which the store counts as away."""
 _TICK = 0.25
+_PATIENCE = 4
+"""Ticks without an answer after which the store counts as away. Ticks and not seconds: a process that was itself frozen
+had none, and its appends are to be refused as those of anybody who lost the lease."""
 
 
 class Appender(Protocol):
@@ -59,7 +60,7 @@ class Flusher:
         self._backoff = Backoff()
         self._wake: anyio.Event | None = None
         self._wake_retry: anyio.Event | None = None
-        self._sent_at: float | None = None
+        self._unanswered_ticks: int | None = None
         self._is_in_trouble = False
         self._is_closed = False
 
@@ -106,8 +107,10 @@ class Flusher:
         """Notice a store that does not answer, until cancelled."""
         while True:
             await anyio.sleep(_TICK)
-            if self._sent_at is not None and anyio.current_time() - self._sent_at > _PATIENCE:
-                self._note_trouble()
+            if self._unanswered_ticks is not None:
+                self._unanswered_ticks += 1
+                if self._unanswered_ticks > _PATIENCE:
+                    self._note_trouble()
 
     async def _flush(self) -> None:
         appenders: list[Appender] = []
@@ -120,7 +123,7 @@ class Flusher:
             appends.append(append)
             size += len(append.payload)
         failure = _closed()
-        self._sent_at = anyio.current_time()
+        self._unanswered_ticks = 0
         try:
             answered = list(zip(appenders, await self._backend.append(appends), strict=True))
         except BackendUnavailableError:
@@ -139,7 +142,7 @@ class Flusher:
             if self._is_in_trouble and not self._unavailable:
                 self._note_recovery()
         finally:  # cancelled, too
-            self._sent_at = None
+            self._unanswered_ticks = None
             for appender in appenders:
                 appender.on_unreachable(failure)
 

@@ -22,10 +22,12 @@ from ..exceptions import (
 from ..types import End, Limits, Push, StreamInfo, StreamState
 from .failures import backend_error
 from .feed import Feed
+from .patience import PATIENCE
 
 _logger = logging.getLogger("resumable_stream")
 
 _TICK = 0.25
+_LONGEST_DELAY = 2.0
 _GRACE = 0.5
 """How long readers wait for somebody to take over a lost stream, in seconds, until they are told that it is lost."""
 _GRACE_AFTER_OUTAGE = 3.0
@@ -111,8 +113,18 @@ class Hub:
             self._tasks.start_soon(self._read_log, feed)
 
     def note_recovery(self) -> None:
-        """Take note that the store was away, and is back."""
+        """Take note that the store was away, and is back: look at all streams that are waiting for it."""
         self._back_at = anyio.current_time()
+        for feed in self._feeds.values():
+            if feed.away_since is not None:
+                feed.look_at = self._back_at
+
+    def length_of(self, info: StreamInfo) -> int:
+        """Return how many chunks of a stream can be read here: more than are logged, if the store was just away."""
+        feed = self._feeds.get(info.stream_id)
+        if feed is None or not feed.is_published_here or feed.generation != info.generation:
+            return info.length
+        return max(info.length, feed.window.stop)
 
     def close(self) -> None:
         """Let go of all readers that still wait. Nothing is started any more."""
@@ -208,10 +220,14 @@ class Hub:
                 self._subscribed.add(feed.stream_id)
 
     async def _catch_up(self, feed: Feed) -> None:
-        has_all = feed.is_over
-        while not has_all:
-            start = feed.window.stop
+        has_all = False
+        while not (has_all or feed.is_over or feed.is_published_here):
+            start, asked_at = feed.window.stop, anyio.current_time()
             page = await self._backend.read(feed.stream_id, start, self._limits.page_bytes)
+            if anyio.current_time() - asked_at > PATIENCE:
+                self.note_recovery()
+            if feed.is_published_here:
+                return  # taken over meanwhile: its publisher is ahead of the log
             has_all = feed.take_page(page, start)
             self._note_recovery(feed)
             if has_all and page is not None:
@@ -243,15 +259,16 @@ class Hub:
         return -info.lease_left < _GRACE or anyio.current_time() < self._back_at + _GRACE_AFTER_OUTAGE
 
     def _look_later(self, feed: Feed, error: BackendUnavailableError) -> None:
-        """Have the log read again soon; give up after ``outage_timeout``."""
+        """Have the log read again soon, and then less and less often; give up after ``outage_timeout``."""
         now = anyio.current_time()
         if feed.away_since is None:
             feed.away_since = now
             feed.is_degraded = True
-        if now - feed.away_since > self._outage_timeout:
+        away_for = now - feed.away_since
+        if away_for > self._outage_timeout:
             feed.fail(error)
         feed.was_heard = False
-        feed.look_at = now + _TICK
+        feed.look_at = now + min(max(away_for, _TICK), _LONGEST_DELAY)
 
     def _note_recovery(self, feed: Feed) -> None:
         if feed.away_since is not None:

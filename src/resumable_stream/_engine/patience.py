@@ -12,6 +12,9 @@ from ..exceptions import BackendUnavailableError
 
 T = TypeVar("T")
 
+PATIENCE = 1.0
+"""Seconds after which a store that does not answer counts as away."""
+
 
 async def patiently(call: Callable[[], Awaitable[T]], seconds: float) -> T:
     """Make a call that may be repeated, until it works, for so many seconds at most.

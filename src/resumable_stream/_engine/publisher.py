@@ -125,6 +125,7 @@ class Publisher:
         """Take note that the store does not answer: hand on what it has not logged, from now on without waiting."""
         if not self._is_appending or self._is_degraded or self._is_cut_off:
             return
+        self._was_unavailable = True
         self._is_degraded = self.feed.is_degraded = True
         self._outbox.watch(True)
         self._hand_on_unlogged()
@@ -171,8 +172,9 @@ class Publisher:
 
     def on_unavailable(self) -> None:
         """The store is away, and the append is repeated until it is back."""
-        self._was_unavailable = self._is_repeated = True
+        self._is_repeated = True
         self.degrade()
+        self._was_unavailable = True
 
     def on_unreachable(self, error: BackendError) -> None:
         """Give up: the log cannot be written."""

@@ -24,7 +24,7 @@ from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo
 from .feed import Feed, block_of
 from .flusher import Flusher
 from .hub import Hub
-from .patience import patiently
+from .patience import PATIENCE, patiently
 from .publisher import Publisher
 from .reader import Reader
 
@@ -211,6 +211,10 @@ class Runtime:
         self._open_tasks()
         return self._backend.scan()
 
+    def length_of(self, info: StreamInfo) -> int:
+        """Return how many chunks of a stream can be read here."""
+        return self._open_tasks().hub.length_of(info)
+
     def read(self, info: StreamInfo, index: int, source: Source | None = None) -> Reader:
         """Return a reader, to be released. While it reads, its source takes the stream over if that gets lost."""
         hub = self._open_tasks().hub
@@ -235,7 +239,11 @@ class Runtime:
         return await self._patiently(partial(self._backend.acquire, stream_id, claim))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(call, self._terms.call_timeout)
+        asked_at = anyio.current_time()
+        answer = await patiently(call, self._terms.call_timeout)
+        if anyio.current_time() - asked_at > PATIENCE:
+            self._note_recovery()
+        return answer
 
     async def _acquire_and_publish(
         self, stream_id: str, claim: Claim, source: Source, outcome: asyncio.Future[Acquired]
@@ -308,7 +316,7 @@ class Runtime:
     def _on_lost(self, feed: Feed, info: StreamInfo) -> bool:
         """Take a lost stream over, if a reader here offered to."""
         offers = self._offers.get(feed)
-        if not offers or not info.is_readable or self._tasks is None or self._is_drained:
+        if not offers or not info.is_readable or self._tasks is None or self._leaving.is_set():
             return False
         if feed.stream_id not in self._opening:
             if self._publishers.count + self._opening.total() >= self._limits.max_publishers:

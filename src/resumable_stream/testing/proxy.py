@@ -220,7 +220,7 @@ class _Side:
 
     async def aclose(self, *, with_reset: bool) -> None:
         """Close it, with a reset if the other side is not to take that for a proper end."""
-        if with_reset:
+        if with_reset and not self._writer.is_closing():  # else it is broken already
             with suppress(OSError):
                 self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
@@ -264,10 +264,12 @@ class _Connection:
 
     async def aclose(self) -> None:
         """Close both sides."""
-        for side in (self.client, self._server):
-            if side is not None:
-                await side.aclose(with_reset=self._is_reset)
-        self.is_closed.set()
+        try:
+            for side in (self.client, self._server):
+                if side is not None:
+                    await side.aclose(with_reset=self._is_reset)
+        finally:
+            self.is_closed.set()
 
 
 def _bind(port: int) -> socket.socket:

@@ -14,6 +14,10 @@ from .servers import ScriptCall
 
 _SCAN_COUNT = 500
 
+# WAIT asks for what its own connection wrote. Where a script found its work done already, by another connection, it
+# wrote nothing, and some servers would confirm at once. So each key is written to, without being changed.
+_TOUCH = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, redis.call('PTTL', key)) end"
+
 
 class Replicas(NamedTuple):
     """How many replicas have to confirm each append, and how long to wait for them, in seconds."""
@@ -59,8 +63,10 @@ async def evaluate_confirmed(
     """Run a script some times; where too few replicas confirm what it wrote, that is the error of all its runs."""
     if not replicas.number:
         return await evaluate(channel, script, calls)
+    touches = [("EVAL", _TOUCH, len(call.keys), *call.keys) for call in calls]
     wait = ("WAIT", replicas.number, milliseconds(replicas.timeout))
-    *replies, confirmations = await evaluate(channel, script, calls, wait)
+    replies = await evaluate(channel, script, calls, *touches, wait)
+    confirmations, replies = replies[-1], replies[: len(calls)]
     if isinstance(confirmations, int) and confirmations >= replicas.number:
         return replies
     problem = confirmations if isinstance(confirmations, Exception) else UnconfirmedError(f"{confirmations} replicas")

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import anyio
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
@@ -74,6 +74,11 @@ class Connections:
                 kept[name] = value
         self._settings = kept | _OVERRIDES
         self._connection_class(**self._settings)  # does no I/O, and complains now of what it does not know
+
+    @classmethod
+    def of_pool(cls, pool: ConnectionPool) -> Connections:
+        """Return what makes connections like those of a pool."""
+        return cls(pool.connection_class, pool.connection_kwargs)
 
     async def connect(self, address: Address | None = None) -> AbstractConnection:
         """Return a new connection that waits for replies without end: who uses it decides how long that is.

@@ -25,8 +25,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ...exceptions import BackendError, BackendUnavailableError
 
-# How a script's error says in Redis 6 what a command inside it failed of. Later servers begin with the code.
-_IN_SCRIPT = re.compile(r"^ERR Error running script .*?-([A-Z]+) ", re.DOTALL)
+# How a script's error tells what a command inside it failed of: in Redis 6, and later where the script caught it and
+# raised it again.
+_IN_SCRIPT = re.compile(r"(?:ERR )?(?:Error running script .*?-|(?:@?user_script: ?\d+: )+)([A-Z]+) ", re.DOTALL)
 _REDIRECTION = re.compile(r"(?:(MOVED|ASK) )?(\d+) (.*):(\d+)")
 
 # What the driver has a type for. The others are told by the code that the server's error begins with.

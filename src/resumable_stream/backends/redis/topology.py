@@ -109,7 +109,7 @@ def _of_client(client: Redis | RedisCluster, replicas: Replicas) -> Servers:
 
 
 def _single(pool: ConnectionPool, replicas: Replicas) -> SingleServer:
-    return SingleServer(Connections(pool.connection_class, pool.connection_kwargs).connect, replicas)
+    return SingleServer(Connections.of_pool(pool).connect, replicas)
 
 
 def _watched(pool: SentinelConnectionPool, replicas: Replicas) -> SingleServer:
@@ -118,7 +118,7 @@ def _watched(pool: SentinelConnectionPool, replicas: Replicas) -> SingleServer:
     manager = pool.sentinel_manager
     pools = [sentinel.connection_pool for sentinel in manager.sentinels]
     master = SentinelMaster(
-        [Connections(pool.connection_class, pool.connection_kwargs).connect for pool in pools],
+        [Connections.of_pool(pool).connect for pool in pools],
         pool.service_name,
         Connections(_plain(pool.connection_class), pool.connection_kwargs),
         min_other_sentinels=manager.min_other_sentinels,
