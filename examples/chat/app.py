@@ -76,6 +76,13 @@ async def resume(
     return respond(await context.resume_existing_stream(stream_id, start_index=start_index))
 
 
+@app.post("/api/chat/{stream_id}/stop")
+async def stop(stream_id: str) -> dict[str, str | None]:
+    """Stop an answer, whichever process writes it. What there is of it is kept."""
+    state = await context.stop(stream_id)
+    return {"state": state and state.value}
+
+
 def respond(stream: ResumableStream[str] | None) -> Response:
     """Send a stream, or that there is nothing to read."""
     return Response(status_code=204) if stream is None else StreamingResponse(events(stream), headers=EVENT_STREAM)

@@ -117,3 +117,21 @@ async def test_killed_tab(app: App, tmp_path: Path) -> None:
     async with browser(tmp_path / "profile", errors) as context:
         await check_whole(await open_page(context, app))
     assert errors == []
+
+
+async def test_stop_button(app: App, tmp_path: Path) -> None:
+    """The stop button ends the answer, by whichever worker it is written; what there is stays, over a reload too."""
+    errors: list[str] = []
+    async with browser(tmp_path / "profile", errors) as context:
+        page = await open_page(context, app)
+        await ask(page)
+        await wait_for_number(page, 10)
+        await page.get_by_role("button", name="Stop").click()
+        await expect(page.locator(".note")).to_contain_text("stopped before its end")
+        await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        (text,) = await page.locator(".answer").all_text_contents()
+        assert WHOLE.startswith(text.strip())
+        assert text.strip() != WHOLE
+        await page.reload()
+        assert await page.locator(".answer").all_text_contents() == [text]
+    assert errors == []

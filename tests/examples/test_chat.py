@@ -394,3 +394,16 @@ def test_openai_fails(openai: tuple[str, list[dict[str, Any]]], tmp_path: Path) 
         body = client.post("/api/chat", json={"id": "openai", "message": "hello"}).text
     assert body == 'event: end\ndata: {"state": "failed"}\n\n'
     assert "a secret" in app.log.read_text()
+
+
+def test_stop(client: httpx.Client) -> None:
+    """A stop ends an answer that is being written, keeps what there is of it, and may be repeated."""
+    assert ask(client, "stopped", "count 2000", limit=3).chunks == counted(3)
+    assert client.post("/api/chat/stopped/stop").json() in ({"state": "running"}, {"state": "stopped"})
+    answer = resume(client, "stopped")
+    assert answer.state == "stopped"
+    assert answer.chunks == counted(len(answer.chunks))
+    assert len(answer.chunks) < 2000
+    assert client.post("/api/chat/stopped/stop").json() == {"state": "stopped"}
+    assert client.post("/api/chat/unknown/stop").json() == {"state": None}
+    assert client.post("/api/chat/a%20b/stop").status_code == 400
