@@ -236,7 +236,7 @@ async def _count_in_blocks(stream: ResumableStream[str]) -> int:
 
 async def _log_one_by_one(plan: Plan, stream_id: str, chunks: Iterable[str]) -> None:
     backend = RedisBackend(plan.url)
-    await backend.connect()
+    await backend.connect(lambda _stream_id: None)
     try:
         acquired = await backend.acquire(stream_id, Claim(secrets.token_hex(8), lease=15, retention=600, tombstone=600))
         assert acquired.info is not None, "the claim allows to create it"

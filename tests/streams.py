@@ -63,8 +63,8 @@ def factory_of(chunks: Iterable[T]) -> Callable[[], AsyncIterator[T]]:
     return factory
 
 
-def never() -> AsyncIterator[Any]:
-    """A factory that must not be called."""
+def never(*_so_far: object) -> AsyncIterator[Any]:
+    """A factory, or a takeover, that must not be called."""
     raise AssertionError("the factory was called")
 
 

@@ -6,6 +6,7 @@ What concerns chats and wires is tested with those.
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import anyio
 import pytest
@@ -248,7 +249,7 @@ async def test_big_backlogs_travel_in_pieces(redis_store: InRedis) -> None:
             while await elsewhere.has_existing_stream("s") is not StreamState.DONE:
                 await anyio.sleep(0.02)
         async with Redis.from_url(redis_store.url) as client:
-            entries = await client.xrange(f"{redis_store.prefix}:{{s}}:log")
+            entries: Any = await client.xrange(f"{redis_store.prefix}:{{s}}:log")
         assert max(len(fields[b"c"]) for _, fields in entries) < 13_000
         assert await collect(await here.resume_existing_stream("s")) == ["first", *text]
 

@@ -266,11 +266,21 @@ async def test_limits_count_over_takeovers(store: Store) -> None:
         for stream_id, rest in (("long", ["3 ", "4 "]), ("bytes", [b"3 "])):
             await leave_lost(dead, stream_id=stream_id)
             await store.advance(PAST)
-            made = factory_of(rest)
-            stream = await context.resumable_stream(stream_id, never, takeover=lambda _, made=made: made())
+            stream = await context.resumable_stream(stream_id, never, takeover=Rest(rest))
             chunks, error = await collect_until_error(stream)
             assert chunks == WHOLE[: 4 if stream_id == "long" else 3]
             assert isinstance(error, PublisherFailedError)
+
+
+class Rest:
+    """A takeover that adds what it is told."""
+
+    def __init__(self, chunks: list[Any]) -> None:
+        self._chunks = chunks
+
+    def __call__(self, chunks: list[Any]) -> list[Any]:
+        """Return it."""
+        return self._chunks
 
 
 @on_two_stores

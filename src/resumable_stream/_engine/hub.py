@@ -221,13 +221,13 @@ class Hub:
 
     async def _catch_up(self, feed: Feed) -> None:
         has_all = False
-        while not (has_all or feed.is_over or feed.is_published_here):
+        while not has_all and _needs_log(feed):
             start, asked_at = feed.window.stop, anyio.current_time()
             page = await self._backend.read(feed.stream_id, start, self._limits.page_bytes)
             if anyio.current_time() - asked_at > PATIENCE:
                 self.note_recovery()
-            if feed.is_published_here:
-                return  # taken over meanwhile: its publisher is ahead of the log
+            if not _needs_log(feed):
+                return  # taken over here meanwhile, perhaps: its publisher is ahead of the log
             has_all = feed.take_page(page, start)
             self._note_recovery(feed)
             if has_all and page is not None:
@@ -287,3 +287,7 @@ class Hub:
             has_joined = False
         if not has_joined:
             self.look(feed)
+
+
+def _needs_log(feed: Feed) -> bool:
+    return not (feed.is_over or feed.is_published_here)
