@@ -23,8 +23,10 @@ async def test_newer_stream_wins() -> None:
         async with anyio.create_task_group() as tasks:
             hub = Hub(backend, Limits(), tasks, check_interval=60, outage_timeout=1, on_lost=lambda *_: False)
             times = {"old": 1.0, "new": 2.0}
+            tasks.start_soon(hub.read_logs)
             feeds = {name: hub.follow(described(name, times[name])) for name in (first, second)}
             await anyio.wait_all_tasks_blocked()
             assert isinstance(feeds["old"].error, StreamGoneError)
             assert not feeds["new"].is_over
             assert hub.follow(described("new", 2.0)) is feeds["new"]
+            tasks.cancel_scope.cancel()

@@ -603,6 +603,19 @@ class Slow(MemoryBackend):
         return await super().append(appends)
 
 
+async def test_hints_from_callbacks() -> None:
+    """A push may come from a callback of the event loop, where no task is running."""
+    async with Processes(lease=60) as both:
+        tap = Tap("a")
+        await both.here.resumable_stream("s", tap)
+        follower = await both.elsewhere.resumable_stream("s", never)
+        assert await take(follower, 1) == ["a"]
+        both.far.go_away()
+        tap.let("b")
+        asyncio.get_running_loop().call_later(0.1, both.far.come_back)
+        assert await take(follower, 1) == ["b"]
+
+
 async def test_slow_replies() -> None:
     """A store that is slow, and not away, makes nothing degraded."""
     async with ResumableStreamContext(Slow()) as context:

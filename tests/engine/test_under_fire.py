@@ -23,6 +23,7 @@ from resumable_stream import (
 from resumable_stream.abc import OnPush
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.backends.redis import RedisBackend
+from resumable_stream.backends.redis.single import SingleServer
 from resumable_stream.testing import FaultyBackend, ManualClock
 from resumable_stream.types import Append, Appended, Claim, Push
 from tests.stores import InRedis, Store
@@ -206,10 +207,11 @@ async def test_user_without_channels(redis_store: InRedis, monkeypatch: pytest.M
             assert await take(follower, 1) == ["a"]
             tap.end("b")
             assert await collect(follower) == ["b"]
-            assert isinstance(elsewhere._runtime._backend, RedisBackend)
-            listener = elsewhere._runtime._backend._listener
-            assert listener is not None
-            assert (listener._callbacks, listener._unconfirmed) == ({}, {})
+            backend = elsewhere._runtime._backend
+            assert isinstance(backend, RedisBackend)
+            assert isinstance(backend._servers, SingleServer)
+            assert backend._servers._listener is not None
+            assert set(backend._servers._listener._subscriptions) <= {f"{redis_store.prefix}:notices".encode()}
         assert (await admin.info("stats"))["total_connections_received"] - before < 20
         await admin.execute_command("ACL", "DELUSER", "deaf")
 

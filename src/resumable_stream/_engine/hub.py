@@ -64,6 +64,8 @@ class Hub:
         self._subscribed: set[str] = set()
         self._updating: set[Feed] = set()
         self._outdated: set[Feed] = set()
+        self._unread: deque[Feed] = deque()
+        self._wake_reading: anyio.Event | None = None
         self._unwanted: deque[str] = deque()
         self._wake: anyio.Event | None = None
         self._back_at = -math.inf
@@ -104,13 +106,15 @@ class Hub:
         self._drop_unused(feed)
 
     def look(self, feed: Feed) -> None:
-        """Have the log read, once more if that is under way."""
+        """Have the log read, once more if that is under way. May be called from anywhere on the event loop."""
         if self._is_closed:
             return
         self._outdated.add(feed)
         if feed not in self._updating:
             self._updating.add(feed)
-            self._tasks.start_soon(self._read_log, feed)
+            self._unread.append(feed)
+            if self._wake_reading is not None:
+                self._wake_reading.set()
 
     def note_recovery(self) -> None:
         """Take note that the store was away, and is back: look at all streams that are waiting for it."""
@@ -131,6 +135,17 @@ class Hub:
         self._is_closed = True
         for feed in self._feeds.values():
             feed.fail(ContextClosedError("the context was left while the stream was being read"))
+
+    async def read_logs(self) -> None:
+        """Start the reads that `look` asked for, until cancelled.
+
+        A service, because only a task can start another one, and a push may come from a callback of the event loop.
+        """
+        while True:
+            while not self._unread:
+                self._wake_reading = anyio.Event()
+                await self._wake_reading.wait()
+            self._tasks.start_soon(self._read_log, self._unread.popleft())
 
     async def unsubscribe_unwanted(self) -> None:
         """Unsubscribe from streams that nobody reads any more, until cancelled.

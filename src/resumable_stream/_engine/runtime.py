@@ -382,7 +382,9 @@ class Runtime:
                     on_lost=self._on_lost,
                 )
                 flusher = self._flusher
-                for service in (flusher.run, flusher.retry, flusher.watch, hub.unsubscribe_unwanted, hub.watch):
+                for service in (flusher.run, flusher.retry, flusher.watch):
+                    services.start_soon(service)
+                for service in (hub.read_logs, hub.unsubscribe_unwanted, hub.watch):
                     services.start_soon(service)
                 services.start_soon(self._renew_leases)
                 async with anyio.create_task_group() as runs:
