@@ -17,7 +17,20 @@ from ..abc import OnNotice, OnPush, StreamBackend
 from ..exceptions import BackendUnavailableError
 from ..types import Acquired, Append, Appended, AppendStatus, Claim, Page, Push, StreamInfo
 
-__all__ = ["Call", "Fault", "FaultyBackend", "Hold", "Late", "Method", "delay", "lose_reply", "refuse", "repeat"]
+__all__ = [
+    "Call",
+    "Fault",
+    "FaultyBackend",
+    "Hold",
+    "Late",
+    "Method",
+    "NoticeTreatment",
+    "PushTreatment",
+    "delay",
+    "lose_reply",
+    "refuse",
+    "repeat",
+]
 
 T = TypeVar("T")
 
@@ -69,7 +82,7 @@ class Hold:
     """A fault that holds calls back until the test releases them. One that is cancelled before is not carried out."""
 
     def __init__(self) -> None:
-        self.is_reached = anyio.Event()
+        self.is_reached: anyio.Event = anyio.Event()
         """Set when the first call is held."""
         self._released = anyio.Event()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -19,9 +19,6 @@ __all__ = ["TcpProxy"]
 _PIECE_BYTES = 64 * 1024
 _MAX_PIECES = 16
 """How many pieces wait in one direction of a connection. More stay in the network, which then holds back who sends."""
-
-_RESET = struct.pack("ii", 1, 0)
-"""The value of ``SO_LINGER`` with which closing a socket resets its connection."""
 
 
 class TcpProxy:
@@ -48,8 +45,8 @@ class TcpProxy:
         """How much came from the server."""
         self._target = (host, port)
         self._bound: socket.socket | None = None
-        self._listener: asyncio.Server | None = None
-        self._open: set[_Connection] = set()
+        self._listening: _Listening | None = None
+        self._open: dict[_Connection, asyncio.Task[None]] = {}
         self._replies_to_lose: list[_ReplyToLose] = []
         self._resumed: anyio.Event | None = None
 
@@ -77,24 +74,29 @@ class TcpProxy:
 
     async def cut(self) -> None:
         """Reset all connections. New ones work."""
-        cut = list(self._open)
-        for connection in cut:
+        tasks = list(self._open.values())
+        for connection in self._open:
             connection.reset()
-        for connection in cut:
-            await connection.is_closed.wait()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def refuse(self) -> None:
         """Reset all connections and refuse new ones until `accept`, like a host on which no server runs."""
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if self._bound is not None and self._listening is not None:
+            self._listening.scope.cancel()
+            await asyncio.wait([self._listening.task])
+            self._listening = None
+            self._bound.close()
             self._bound = _bind(self.port)  # nobody listens there, so it is refused, and nobody else can take the port
             await self.cut()
 
     async def accept(self) -> None:
         """Accept connections again."""
-        if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, sock=self._bound)
+        if self._bound is not None and self._listening is None:
+            self._bound.listen()
+            scope = anyio.CancelScope()
+            task = asyncio.create_task(self._listen(self._bound, scope), name="TcpProxy")
+            self._listening = _Listening(scope, task)
 
     def stall(self) -> None:
         """Forward nothing and close nothing until `resume`, not even what either side closes: the network is silent.
@@ -123,24 +125,26 @@ class TcpProxy:
         self._replies_to_lose.append(planned)
         return planned.is_lost
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._listener is None:  # this one was on its way when we began to refuse
-            writer.transport.abort()
-            return
-        self.connections += 1
-        connection = _Connection(_Side(reader, writer))
-        self._open.add(connection)
+    async def _listen(self, listener: socket.socket, scope: anyio.CancelScope) -> None:
+        # Not a server of asyncio: some versions forget a connection that is accepted just when the server is closed.
+        with scope:
+            while True:
+                accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+                self.connections += 1
+                connection = _Connection(accepted)
+                self._open[connection] = asyncio.create_task(self._serve(connection), name="TcpProxy connection")
+
+    async def _serve(self, connection: _Connection) -> None:
         try:
             with connection.scope:
                 await connection.reset_if_broken(self._forward, connection)
         finally:
             with anyio.CancelScope(shield=True):
                 await connection.aclose()
-            self._open.discard(connection)
+            del self._open[connection]
 
     async def _forward(self, connection: _Connection) -> None:
-        client = connection.client
-        server = await connection.open_server(*self._target)
+        client, server = await connection.open(*self._target)
         async with anyio.create_task_group() as tasks:
             for source, sink, examine in ((client, server, self._on_request), (server, client, self._on_reply)):
                 pieces: _Pieces = asyncio.Queue(_MAX_PIECES)
@@ -149,42 +153,48 @@ class TcpProxy:
 
     async def _take(self, source: _Side, pieces: _Pieces, examine: Callable[[bytes], None]) -> None:
         while True:
-            piece = await source.reader.read(_PIECE_BYTES)
-            examine(piece)
-            await pieces.put(_Piece(anyio.current_time() + self.delay, piece))
-            if not piece:
+            content = await source.receive()
+            if content:
+                examine(content)
+            await pieces.put(_Piece(anyio.current_time() + self.delay, content))
+            if not content:
                 return
 
     async def _give(self, pieces: _Pieces, sink: _Side) -> None:
         while True:
-            due, piece = await pieces.get()
+            due, content = await pieces.get()
             await anyio.sleep_until(due)
             while self._resumed is not None:
                 await self._resumed.wait()
-            await sink.send(piece)
-            if not piece:
+            await sink.send(content)
+            if not content:
                 return
 
-    def _on_request(self, connection: _Connection, piece: bytes) -> None:
-        self.request_bytes += len(piece)
+    def _on_request(self, connection: _Connection, content: bytes) -> None:
+        self.request_bytes += len(content)
         for planned in self._replies_to_lose:
-            if piece and planned.part in piece and connection.lost_reply is None:
+            if planned.part in content and connection.lost_reply is None:
                 connection.lost_reply = planned.is_lost
                 self._replies_to_lose.remove(planned)
                 return
 
-    def _on_reply(self, connection: _Connection, piece: bytes) -> None:
-        self.reply_bytes += len(piece)
+    def _on_reply(self, connection: _Connection, content: bytes) -> None:
+        self.reply_bytes += len(content)
         if connection.lost_reply is not None:
             connection.lost_reply.set()
             raise ConnectionResetError("the reply is lost")
 
 
+class _Listening(NamedTuple):
+    scope: anyio.CancelScope
+    task: asyncio.Task[None]
+
+
 class _Piece(NamedTuple):
     due: float
     """When it is to be forwarded, by the clock of the event loop."""
-    content: bytes
-    """Empty: the end of what this side sends."""
+    content: bytes | None
+    """Empty: this side sends no more. ``None``: it reset the connection."""
 
 
 _Pieces = asyncio.Queue[_Piece]
@@ -200,29 +210,35 @@ class _Side:
     """One end of a connection: a client, or the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
+        self._reader = reader
         self._writer = writer
         writer.transport.set_write_buffer_limits(high=0)  # so that `send` returns when all is sent
 
-    async def send(self, piece: bytes) -> None:
-        """Send bytes, or the end if there are none.
+    async def receive(self) -> bytes | None:
+        """Return what came; nothing at the end, and ``None`` after a reset."""
+        try:
+            return await self._reader.read(_PIECE_BYTES)
+        except OSError:
+            return None
+
+    async def send(self, content: bytes | None) -> None:
+        """Send what `receive` returned.
 
         Raises:
-            OSError: The connection is broken.
+            OSError: The connection is broken, or ``content`` says that it is to be.
         """
-        if self._writer.is_closing():  # then uvloop raises other errors than asyncio
-            raise ConnectionResetError("closed")
-        if piece:
-            self._writer.write(piece)
+        if content is None or self._writer.is_closing():  # then uvloop raises other errors than asyncio
+            raise ConnectionResetError("reset")
+        if content:
+            self._writer.write(content)
             await self._writer.drain()
         else:
             self._writer.write_eof()
 
     async def aclose(self, *, with_reset: bool) -> None:
         """Close it, with a reset if the other side is not to take that for a proper end."""
-        if with_reset and not self._writer.is_closing():  # else it is broken already
-            with suppress(OSError):
-                self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if not self._writer.is_closing():  # else uvloop has no socket any more
+            _set_reset_on_close(self._writer.get_extra_info("socket"), with_reset)
         self._writer.transport.abort()
         with suppress(OSError):
             await self._writer.wait_closed()
@@ -231,24 +247,25 @@ class _Side:
 class _Connection:
     """A client's connection, and the one to the server on its behalf."""
 
-    def __init__(self, client: _Side) -> None:
-        self.client = client
+    def __init__(self, accepted: socket.socket) -> None:
         self.scope = anyio.CancelScope()
         """Of the task that forwards."""
         self.lost_reply: anyio.Event | None = None
         """To be set, and the connection to be reset, when the server answers."""
-        self.is_closed = anyio.Event()
-        self._server: _Side | None = None
+        self._accepted = accepted
+        self._sides: list[_Side] = []
         self._is_reset = False
+        _set_reset_on_close(accepted, True)
 
-    async def open_server(self, host: str, port: int) -> _Side:
-        """Connect to the server.
+    async def open(self, host: str, port: int) -> Sequence[_Side]:
+        """Return the client and the server, which is connected to.
 
         Raises:
             OSError: It cannot be reached.
         """
-        self._server = _Side(*await asyncio.open_connection(host, port))
-        return self._server
+        self._sides.append(_Side(*await asyncio.open_connection(sock=self._accepted)))
+        self._sides.append(_Side(*await asyncio.open_connection(host, port)))
+        return self._sides
 
     async def reset_if_broken(self, work: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Work. An error of the network resets both sides, as what is lost cannot be forwarded."""
@@ -264,12 +281,13 @@ class _Connection:
 
     async def aclose(self) -> None:
         """Close both sides."""
-        try:
-            for side in (self.client, self._server):
-                if side is not None:
-                    await side.aclose(with_reset=self._is_reset)
-        finally:
-            self.is_closed.set()
+        for side in self._sides:
+            await side.aclose(with_reset=self._is_reset)
+
+
+def _set_reset_on_close(sock: socket.socket, is_wanted: bool) -> None:
+    with suppress(OSError):  # some systems refuse it when the connection is broken already
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", is_wanted, 0))
 
 
 def _bind(port: int) -> socket.socket:
