@@ -32,7 +32,10 @@ PING_INTERVAL = 15.0
 EVENT_STREAM = {"content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
 
 logger = logging.getLogger("uvicorn.error")
-context = ResumableStreamContext.from_url(drain_timeout=5)  # seconds for answers to finish when the server is stopped
+context = ResumableStreamContext.from_url(
+    drain_timeout=5,  # seconds for answers to finish when the server is stopped
+    call_timeout=3,  # seconds that a request waits for a Redis that is away
+)
 
 
 @asynccontextmanager

@@ -513,6 +513,47 @@ async def test_leaving_while_the_store_is_away() -> None:
         assert tap.is_closed.is_set()
 
 
+async def test_leaving_after_an_end_that_cannot_be_recorded() -> None:
+    """Leaving is bounded too where the factory has ended already."""
+    both = Processes()
+    async with both:
+        tap = Tap("a")
+        stream = await both.here.resumable_stream("s", tap)
+        assert await take(stream, 1) == ["a"]
+        both.near.go_away()
+        tap.end("b")
+        assert await collect(stream) == ["b"]
+        with anyio.fail_after(8):
+            await both.here.__aexit__(None, None, None)
+
+
+async def test_takeover_that_cannot_read_what_was_logged() -> None:
+    """Who took over and cannot read the chunks so far leaves the stream to the next one: nobody's factory failed."""
+    clock = ManualClock()
+    async with Processes(clock=clock, outage_timeout=0.2) as both:
+        await take(await both.here.resumable_stream("s", Tap("a")), 1)
+        clock.advance(100)
+        both.far.plan("acquire", lambda call: _answer_and_go_away(call, both.far))
+        taken = await both.elsewhere.resumable_stream("s", never, takeover=never)
+        assert type((await collect_until_error(taken))[1]) is BackendUnavailableError
+        both.far.come_back()
+        clock.advance(100)
+        stream = await both.elsewhere.resumable_stream("s", never, takeover=lambda _: ["b"])
+        assert await collect(stream) == ["a", "b"]
+
+
+async def test_reader_that_polls_while_the_store_is_away() -> None:
+    """A reader whose reads are cancelled again and again learns in the end that the store is away."""
+    async with Processes(outage_timeout=0.3, limits=Limits(window_bytes=1)) as both:
+        await collect(await both.here.resumable_stream("s", factory_of(["a"])))
+        reader = held(await both.elsewhere.resumable_stream("s", never))
+        both.far.go_away()
+        with anyio.fail_after(SOON), pytest.raises(BackendUnavailableError):
+            while True:
+                with anyio.move_on_after(0.12):
+                    await anext(reader)
+
+
 async def test_end_that_cannot_be_recorded() -> None:
     """After ``outage_timeout`` nobody tries to record an end any more; the stream is lost with its lease."""
     clock = ManualClock()
@@ -588,6 +629,12 @@ async def test_keys_expire_from_the_first_command_on(redis_store: InRedis) -> No
         ):
             await step()
             await check()
+
+
+async def _answer_and_go_away(call: Any, backend: FaultyBackend) -> Any:
+    answer = await call()
+    asyncio.get_running_loop().call_soon(backend.go_away)
+    return answer
 
 
 async def _raise_unavailable(call: Any) -> Any:

@@ -72,6 +72,7 @@ class Publisher:
         self._failure: End | StreamGoneError | None = None
         """What the stream has come to in the store, although the run goes on."""
         self._reason = ""
+        self._recording: anyio.CancelScope | None = None
         self._answered: anyio.Event | None = None
 
     async def run(self, record_timeout: float) -> None:
@@ -90,18 +91,25 @@ class Publisher:
                 end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
                 record_timeout = min(record_timeout, _RECORD_TIMEOUT)
             self.feed.cause = self._run.error
-            with anyio.move_on_after(record_timeout, shield=True) as scope:
+            with anyio.move_on_after(record_timeout, shield=True) as self._recording:
                 await self._record(end)
-            if scope.cancelled_caught:
+            if self._recording.cancelled_caught:
                 _logger.warning("the store is away: the end of stream %s is not recorded", self.feed.stream_id)
             self._flusher.withdraw(self)
             self._outbox.drop_backlog()
             self._is_cut_off = True
 
     def stop(self, reason: str) -> None:
-        """Cancel the factory, keep what it made, and end as ``STOPPED``. Without effect after the end, or twice."""
+        """Cancel the factory, keep what it made, and end as ``STOPPED``. After the end, or twice, just hurry up."""
         if self._run.stop() and not self._reason:
             self._reason = reason
+        if self._recording is not None:
+            self._recording.deadline = min(self._recording.deadline, anyio.current_time() + _RECORD_TIMEOUT)
+
+    def give_way(self) -> None:
+        """Leave the stream to whoever takes it over, without a word."""
+        self._cut_off()
+        self._wake()
 
     def resume(self, chunks: list[RawChunk]) -> None:
         """Take note of what was logged before, if this publisher took the stream over."""

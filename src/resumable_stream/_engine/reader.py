@@ -6,17 +6,18 @@ from copy import copy
 
 import anyio
 
+from .._core.backoff import Backoff
 from .._core.window import Block, tail_of
 from ..abc import StreamBackend
 from ..exceptions import (
+    BackendUnavailableError,
     InvalidPositionError,
     PublisherFailedError,
     PublisherLostError,
     StreamGoneError,
 )
-from ..types import End, StreamInfo, StreamState
+from ..types import End, Page, StreamInfo, StreamState
 from .feed import Feed, block_of
-from .patience import patiently
 
 _LOG_INTERVAL = 0.1
 
@@ -38,6 +39,7 @@ class Reader:
         self._outage_timeout = outage_timeout
         self._page: Block | None = None
         self._ordinal: int | None = None
+        self._away_since: float | None = None
         self._is_closed = False
 
     async def next_block(self) -> Block | None:
@@ -112,8 +114,7 @@ class Reader:
                 return tail_of(block, self.index)
 
     async def _read_page(self) -> None:
-        stream_id, index = self.feed.stream_id, self.index
-        page = await patiently(lambda: self._backend.read(stream_id, index, self._page_bytes), self._outage_timeout)
+        page = await self._read_patiently()
         if page is None or page.info.generation != self.feed.generation:
             raise StreamGoneError(self.feed.stream_id)
         if not page.entries:
@@ -123,6 +124,22 @@ class Reader:
         if not block.first <= self.index < block.stop:
             raise StreamGoneError(self.feed.stream_id)
         self._page = tail_of(block, self.index)
+
+    async def _read_patiently(self) -> Page | None:
+        """Read a page, and wait for a store that is away. How long is counted over calls that are cancelled, too."""
+        backoff = Backoff()
+        while True:
+            try:
+                page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
+            except BackendUnavailableError:
+                now = anyio.current_time()
+                self._away_since = now if self._away_since is None else self._away_since
+                if now - self._away_since > self._outage_timeout:
+                    raise
+            else:
+                self._away_since = None
+                return page
+            await anyio.sleep(backoff.next_delay())
 
     async def _wait_for_log(self, info: StreamInfo) -> None:
         """Wait a little for chunks that were seen here and are not logged: the store was away, and is being caught up.

@@ -19,7 +19,13 @@ from anyio.lowlevel import checkpoint
 
 from .._core.allowance import Allowance
 from ..abc import StreamBackend
-from ..exceptions import BackendUnavailableError, ContextClosedError, LimitExceededError, StreamGoneError
+from ..exceptions import (
+    BackendError,
+    BackendUnavailableError,
+    ContextClosedError,
+    LimitExceededError,
+    StreamGoneError,
+)
 from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo
 from .feed import Feed, block_of
 from .flusher import Flusher
@@ -268,7 +274,11 @@ class Runtime:
         feed = tasks.hub.publish(info)
 
         async def go_on() -> Any:
-            chunks = await self._read_all(info)
+            try:
+                chunks = await self._read_all(info)
+            except (BackendError, StreamGoneError):
+                publisher.give_way()  # nobody's factory failed: the stream is lost again, or gone
+                raise
             publisher.resume(chunks)
             assert source.takeover is not None, "lost streams are only acquired with it"
             made = source.takeover(list(map(source.decode, chunks)) if source.decode else chunks)

@@ -143,11 +143,12 @@ class MemoryStore:
 
     def delete(self, stream_id: str) -> bool:
         """Forget a stream."""
-        existed = self._find(stream_id, self._clock()) is not None
+        now = self._clock()
+        record = self._find(stream_id, now)
         self._records.pop(stream_id, None)
         self._push(stream_id, None)
         self._notify(stream_id)
-        return existed
+        return record is not None and not record.is_id_free(now)
 
     def scan(self) -> Iterator[StreamInfo]:
         """Describe all streams."""
