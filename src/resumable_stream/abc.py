@@ -77,7 +77,7 @@ class StreamBackend(ABC):
         An unknown stream is created as ``RUNNING``, empty, with the claim's token as its generation, epoch 1, and a
         lease that starts now. Where ``claim.allow_new`` is false nothing is written, and ``info`` is ``None``.
 
-        A lost stream, where ``claim.allow_lost`` is true and it is still readable, becomes ``RUNNING`` again under the
+        A lost stream, where the claim allows it and it is still readable, becomes ``RUNNING`` again under the
         next epoch, with its chunks, its generation and a new lease, on the terms of this claim.
 
         Any other stream is described and left as it is. When its retention has passed, ``is_readable`` is false. When

@@ -100,8 +100,8 @@ class ResumableStreamContext:
             retention=_seconds(settings, "retention", 3600.0),
             tombstone=_seconds(settings, "tombstone", 86400.0),
             drain_timeout=_seconds(settings, "drain_timeout", 10.0),
-            call_timeout=_seconds(settings, "call_timeout", 10.0),
-            outage_timeout=_seconds(settings, "outage_timeout", 60.0),
+            call_timeout=_seconds(settings, "call_timeout", 10.0, minimum=0.1),
+            outage_timeout=_seconds(settings, "outage_timeout", 60.0, minimum=0.1),
         )
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)
@@ -261,15 +261,16 @@ class ResumableStreamContext:
             BackendUnavailableError: The store is away, and the publisher is not in this process.
         """
         check_stream_id(stream_id, self._limits.max_stream_id_length)
-        if not 1 <= len(reason) <= _MAX_REASON:
-            raise InvalidSettingError(f"a reason has 1 to {_MAX_REASON} characters")
-        info = await self._runtime.stop_stream(stream_id, reason)
-        return None if info is None else info.state
+        checked: object = reason
+        if not isinstance(checked, str) or not 1 <= len(checked) <= _MAX_REASON:
+            raise InvalidSettingError(f"a reason is text of 1 to {_MAX_REASON} characters")
+        return await self._runtime.stop_stream(stream_id, reason)
 
     async def delete(self, stream_id: str) -> bool:
         """Forget a stream with all its chunks, and leave no tombstone: the id is free again.
 
-        If it is running, its factory is cancelled. Its readers get `StreamGoneError`.
+        If it is running, its factory is cancelled; or, if its process cannot be told, goes on for the readers there.
+        All readers get `StreamGoneError`.
 
         Returns:
             Whether there was one.
@@ -303,10 +304,10 @@ class ResumableStreamContext:
     ) -> ResumableStream[Any]:
         if position.skip_characters and self._codec is not None:
             raise InvalidPositionError("only streams of text have characters to skip")
-        start = resolve_start(position, replace(info, length=self._runtime.length_of(info)))
-        reader = self._runtime.read(info, start, source)
+        length = self._runtime.length_of(info)
+        reader = self._runtime.read(info, resolve_start(position, replace(info, length=length)), source)
         try:
-            first = await reader.skip_characters(position.skip_characters, info.length)
+            first = await reader.skip_characters(position.skip_characters, length)
         except BaseException:
             self._runtime.release(reader)
             raise

@@ -14,7 +14,7 @@ from typing_extensions import Self
 from ._core.ids import format_event_id
 from ._core.window import Block
 from ._engine.reader import Reader
-from .exceptions import ConcurrentReadError
+from .exceptions import ConcurrentReadError, ResumableStreamError
 from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
 
 __all__ = ["ResumableStream"]
@@ -172,6 +172,10 @@ class ResumableStream(Generic[T]):
         self._is_reading = True
         try:
             block = await self._reader.next_block()
+        except ResumableStreamError:
+            if self._reader.feed.is_over:
+                self._release()
+            raise
         finally:
             self._is_reading = False
         if block is None or self._is_over:

@@ -177,6 +177,8 @@ class Claim(NamedTuple):
     """Whether an unknown stream may be created."""
     allow_lost: bool = False
     """Whether a lost stream may be taken over, under a new epoch."""
+    lost_epoch: int = 0
+    """Take it over only if this is its epoch still; 0: whichever that is."""
 
 
 class Acquired(NamedTuple):

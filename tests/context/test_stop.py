@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -109,8 +110,8 @@ async def test_clean_up_of_a_stopped_factory_may_await(store: Store) -> None:
         assert saved == ["half"]
 
 
-@pytest.mark.parametrize("reason", ["", "x" * 2001])
-async def test_bad_reasons(reason: str) -> None:
+@pytest.mark.parametrize("reason", ["", "x" * 2001, b"bytes", 5, None])
+async def test_bad_reasons(reason: Any) -> None:
     """A reason has a length that a store can keep; an id is checked as everywhere."""
     async with ResumableStreamContext.from_url("memory://") as context:
         with pytest.raises(InvalidSettingError):

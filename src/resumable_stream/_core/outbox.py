@@ -87,6 +87,11 @@ class Outbox:
         return self._allowance
 
     @property
+    def epoch(self) -> int:
+        """Under which appends are handed out."""
+        return self._epoch
+
+    @property
     def logged(self) -> int:
         """How many chunks are known to be logged."""
         return self._logged
@@ -200,11 +205,7 @@ class Outbox:
         if index < self._pending.first:  # seldom: else this would cost with each chunk
             in_flight = [self._in_flight[1]] if self._in_flight else []
             batches = [*in_flight, *self._backlog, self._pending]
-        return [
-            (Block(max(batch.first, index), batch.chunks[max(index - batch.first, 0) :]), batch.size)
-            for batch in batches
-            if batch.stop > index
-        ]
+        return [_tail_of(batch, index) for batch in batches if batch.stop > index]
 
     def give_up(self, end: End | None, logged: int | None = None) -> None:
         """Hand out nothing more but ``end``, after the chunks that are logged or in flight; drop all others.
@@ -254,6 +255,13 @@ class Outbox:
         elif type(raw) is not self._kind:
             raise InvalidChunkError(f"a stream of {self._kind.__name__} cannot take {type(chunk).__name__}")
         return raw
+
+
+def _tail_of(batch: Batch, index: int) -> tuple[Block, int]:
+    if index <= batch.first:
+        return Block(batch.first, batch.chunks[:]), batch.size
+    chunks = batch.chunks[index - batch.first :]
+    return Block(index, chunks), sum(map(encoded_size, chunks))
 
 
 def _as_raw(chunk: object) -> RawChunk:

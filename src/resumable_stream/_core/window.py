@@ -32,13 +32,14 @@ class Window:
     for ten thousand, and whatever the window's size.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_dropped", "_max_bytes", "_sizes", "stop")
+    __slots__ = ("_blocks", "_bytes", "_dropped", "_sizes", "max_bytes", "stop")
 
     def __init__(self, start: int, max_bytes: int) -> None:
         self._blocks: deque[Block] = deque()
         self._sizes: deque[int] = deque()
         self._bytes = 0
-        self._max_bytes = max_bytes
+        self.max_bytes: int = max_bytes
+        """How much is kept. Takes effect with the next block."""
         self._dropped = 0
         self.stop: int = start
         """Index after the last chunk."""
@@ -93,7 +94,7 @@ class Window:
         self._sizes.append(size + _CHUNK_OVERHEAD * len(block.chunks))
         self._bytes += self._sizes[-1]
         self.stop = block.stop
-        while self._bytes > self._max_bytes and len(self._blocks) > 1:
+        while self._bytes > self.max_bytes and len(self._blocks) > 1:
             self._blocks.popleft()
             self._bytes -= self._sizes.popleft()
             self._dropped += 1

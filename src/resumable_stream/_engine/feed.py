@@ -31,7 +31,8 @@ class Feed:
         """Why no more can be read here, although the stream may go on."""
         self.cause: BaseException | None = None
         """What the factory raised, if it ran here."""
-        self.is_published_here: bool = False
+        self.owner: object | None = None
+        """The publisher, if it is here. Nobody else fills the feed then."""
         self.is_degraded: bool = False
         """Whether the store is away: chunks may come before they are logged, if the publisher is here, or late."""
         self.readers: int = 0
@@ -41,14 +42,19 @@ class Feed:
         """When the log is to be read if nothing came, on the event loop's clock."""
         self.away_since: float | None = None
         """Since when the store is away, as far as reading this stream has told."""
-        self.lost_since: float | None = None
-        """When the publisher was lost, or, if the store was away then, when that could be known."""
+        self.told_at: float | None = None
+        """When readers are told that the stream is lost, if nobody takes it over until then."""
         self._changed: anyio.Event | None = None
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come."""
         return self.end is not None or self.error is not None
+
+    @property
+    def is_published_here(self) -> bool:
+        """Whether its publisher is in this process."""
+        return self.owner is not None
 
     async def wait(self) -> None:
         """Return when something has changed since this call."""

@@ -111,6 +111,7 @@ class Flusher:
                 self._unanswered_ticks += 1
                 if self._unanswered_ticks > _PATIENCE:
                     self._note_trouble()
+                    self._on_trouble()
 
     async def _flush(self) -> None:
         appenders: list[Appender] = []
@@ -185,7 +186,6 @@ class Flusher:
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _logger.warning("the store is away: streams published here go on, and are logged when it is back")
-        self._on_trouble()
 
     def _note_recovery(self) -> None:
         self._is_in_trouble = False

@@ -72,25 +72,32 @@ class Hub:
         self._is_closed = False
 
     def publish(self, info: StreamInfo) -> Feed:
-        """Return the feed of a stream that is published here from now on: its publisher fills it."""
+        """Return the feed of a stream that is published here from now on, by its owner, whom the caller sets."""
         feed = self._feed_of(info)
         if not feed.publish_from(info):
             feed.fail(StreamGoneError(info.stream_id))
             feed = self._feed_of(info)
-        feed.is_published_here = True
         self._drop_subscription(feed)
         return feed
 
-    def disown(self, feed: Feed) -> None:
-        """Take note that its publisher is gone from here. Readers go on with what is in the store."""
-        feed.is_published_here = False
+    def disown(self, feed: Feed, owner: object) -> None:
+        """Take note that its publisher is gone from here. Readers go on with what is in the store.
+
+        Without effect if it has another owner by now, or was disowned before.
+        """
+        if feed.owner is not owner:
+            return
+        feed.owner = None
+        feed.is_degraded = False
         if feed.readers and not feed.is_over:
             self.look(feed)
         self._drop_unused(feed)
 
     def follow(self, info: StreamInfo) -> Feed:
         """Return the feed of a stream for one more reader, who gives it back with `release`."""
-        if info.end is not None and not self._may_go_on(info):
+        known = self._feeds.get(info.stream_id)
+        is_ours = known is not None and known.is_published_here and known.generation == info.generation
+        if info.end is not None and not is_ours and not self._may_go_on(info):
             feed = Feed(info, self._limits)
             feed.end = info.end
         else:
@@ -254,16 +261,15 @@ class Hub:
             return
         now = anyio.current_time()
         if info.state is not StreamState.LOST:
-            feed.lost_since = None
+            feed.told_at = None
             feed.look_at = now + min(self._check_interval, max(info.lease_left, 0.0))
         elif self._on_lost(feed, info):
             feed.look_at = now + _TICK
         else:
-            if feed.lost_since is None:
-                feed.lost_since = now + info.lease_left
-            told_at = max(feed.lost_since + _GRACE, self._back_at + _GRACE_AFTER_OUTAGE)
-            if now < told_at:
-                feed.look_at = told_at
+            if feed.told_at is None:
+                feed.told_at = max(now + info.lease_left + _GRACE, self._back_at + _GRACE_AFTER_OUTAGE)
+            if now < feed.told_at:
+                feed.look_at = feed.told_at
             else:
                 feed.finish(End(StreamState.LOST))
 
@@ -283,6 +289,7 @@ class Hub:
         if away_for > self._outage_timeout:
             feed.fail(error)
         feed.was_heard = False
+        feed.told_at = None
         feed.look_at = now + min(max(away_for, _TICK), _LONGEST_DELAY)
 
     def _note_recovery(self, feed: Feed) -> None:

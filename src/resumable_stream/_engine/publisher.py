@@ -39,6 +39,7 @@ class Publisher:
         limits: Bounds of chunks and of what is pending.
         allowance: What all publishers may keep together while the store is away.
         on_over: Called once nothing more can be appended, before any reader learns the end.
+        on_cut_off: Called when somebody else may have the stream, whose readers here are to follow that.
         on_lease_lapsed: Called when the lease lapsed because the store was away. Its answer is `on_acquired`.
     """
 
@@ -53,12 +54,16 @@ class Publisher:
         allowance: Allowance,
         *,
         on_over: Callable[[Publisher], None],
+        on_cut_off: Callable[[Publisher], None],
         on_lease_lapsed: Callable[[Publisher], None],
     ) -> None:
         self.feed = feed
+        self.feed.owner = self
         self._encode = encode
         self._flusher = flusher
         self._on_over = on_over
+        self._on_cut_off = on_cut_off
+        self._limits = limits
         self._on_lease_lapsed = on_lease_lapsed
         self._outbox = Outbox(info, limits, allowance)
         self._run = Run(info.stream_id, factory, self._pump)
@@ -72,6 +77,7 @@ class Publisher:
         self._failure: End | StreamGoneError | None = None
         """What the stream has come to in the store, although the run goes on."""
         self._reason = ""
+        self._is_leaving = False
         self._recording: anyio.CancelScope | None = None
         self._answered: anyio.Event | None = None
 
@@ -87,8 +93,11 @@ class Publisher:
         finally:
             # Also when this task is cancelled from outside: the stream must not stay "running". And whatever a factory
             # made of being stopped, its stream is not done.
+            if end is None and not self._reason:
+                self._is_leaving = True
             if end is None or self._reason:
                 end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
+            if self._is_leaving:
                 record_timeout = min(record_timeout, _RECORD_TIMEOUT)
             self.feed.cause = self._run.error
             with anyio.move_on_after(record_timeout, shield=True) as self._recording:
@@ -100,9 +109,14 @@ class Publisher:
             self._is_cut_off = True
 
     def stop(self, reason: str) -> None:
-        """Cancel the factory, keep what it made, and end as ``STOPPED``. After the end, or twice, just hurry up."""
+        """Cancel the factory, keep what it made, and end as ``STOPPED``. Without effect after the end, or twice."""
         if self._run.stop() and not self._reason:
             self._reason = reason
+
+    def leave(self) -> None:
+        """Stop, as the context is being left; do not try for long to record the end, whatever it is."""
+        self.stop("shutdown")
+        self._is_leaving = True
         if self._recording is not None:
             self._recording.deadline = min(self._recording.deadline, anyio.current_time() + _RECORD_TIMEOUT)
 
@@ -110,6 +124,16 @@ class Publisher:
         """Leave the stream to whoever takes it over, without a word."""
         self._cut_off()
         self._wake()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is appended any more."""
+        return self._is_cut_off
+
+    @property
+    def epoch(self) -> int:
+        """Under which it appends."""
+        return self._outbox.epoch
 
     def resume(self, chunks: list[RawChunk]) -> None:
         """Take note of what was logged before, if this publisher took the stream over."""
@@ -135,6 +159,7 @@ class Publisher:
             return
         self._was_unavailable = True
         self._is_degraded = self.feed.is_degraded = True
+        self.feed.window.max_bytes = max(self._limits.window_bytes, self._limits.outage_bytes)  # the log has it not
         self._outbox.watch(True)
         self._hand_on_unlogged()
         self._wake()
@@ -173,6 +198,7 @@ class Publisher:
         if info is None:
             self._cut_off()
         elif self._outbox.retract(info):
+            self.feed.epoch = info.epoch
             self._schedule()
         else:
             self._give_up_log(_lost_chunks(), info.length)
@@ -187,8 +213,9 @@ class Publisher:
     def on_unreachable(self, error: BackendError) -> None:
         """Give up: the log cannot be written."""
         self._is_appending = False
-        self._cut_off()
-        self.feed.fail(error)
+        if not self._is_cut_off:
+            self.feed.fail(error)
+            self._cut_off()
         self._wake()
 
     def _on_accepted(self, answer: Appended) -> None:
@@ -214,6 +241,7 @@ class Publisher:
             self._outbox.watch(False)
         if self.feed.is_degraded and self._failure is None and self._outbox.logged >= self.feed.window.stop:
             self.feed.is_degraded = False
+            self.feed.window.max_bytes = self._limits.window_bytes
 
     async def _pump(self, chunks: Any) -> None:
         put, encode = self._outbox.put, self._encode
@@ -235,6 +263,8 @@ class Publisher:
             await checkpoint()  # a source that never waits is not to keep the readers from reading
 
     def _hand_on_unlogged(self) -> None:
+        if self._is_cut_off:
+            return  # the readers follow somebody else
         for block, size in self._outbox.unlogged_from(self.feed.window.stop):
             self.feed.offer(block, size)
         if self._failure:
@@ -250,6 +280,7 @@ class Publisher:
         self._failure = failure
         self._is_degraded = False
         self.feed.is_degraded = True
+        self.feed.window.max_bytes = self._limits.window_bytes
         self._outbox.give_up(failure if isinstance(failure, End) else None, logged)
         if self._outbox.has_more:
             self._schedule()
@@ -294,6 +325,7 @@ class Publisher:
         """Nothing can be appended any more."""
         self._is_cut_off = True
         self._on_over(self)
+        self._on_cut_off(self)
         self._run.stop()
 
     def _wake(self) -> None:

@@ -114,11 +114,12 @@ class Reader:
                 return tail_of(block, self.index)
 
     async def _read_page(self) -> None:
+        was_published_here = self.feed.is_published_here
         page = await self._read_patiently()
         if page is None or page.info.generation != self.feed.generation:
             raise StreamGoneError(self.feed.stream_id)
         if not page.entries:
-            await self._wait_for_log(page.info)
+            await self._wait_for_log(page.info, was_published_here)
             return
         block = block_of(self.feed.stream_id, page.entries)
         if not block.first <= self.index < block.stop:
@@ -141,7 +142,7 @@ class Reader:
                 return page
             await anyio.sleep(backoff.next_delay())
 
-    async def _wait_for_log(self, info: StreamInfo) -> None:
+    async def _wait_for_log(self, info: StreamInfo, was_published_here: bool) -> None:
         """Wait a little for chunks that were seen here and are not logged: the store was away, and is being caught up.
 
         Raises:
@@ -150,7 +151,7 @@ class Reader:
         """
         if info.end is not None:
             self._raise_if_bad(info.end)
-        if info.length > self.index or not self.feed.is_published_here:
+        if info.length > self.index or not was_published_here:
             raise StreamGoneError(self.feed.stream_id)
         await anyio.sleep(_LOG_INTERVAL)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from .._core.allowance import Allowance
+from .._core.backoff import Backoff
 from ..abc import StreamBackend
 from ..exceptions import (
     BackendError,
@@ -26,7 +27,7 @@ from ..exceptions import (
     LimitExceededError,
     StreamGoneError,
 )
-from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo
+from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState
 from .feed import Feed, block_of
 from .flusher import Flusher
 from .hub import Hub
@@ -50,6 +51,8 @@ class Source:
     """Makes what follows the chunks that it is given."""
     encode: Callable[[Any], RawChunk] | None
     decode: Callable[[RawChunk], Any] | None
+    context: Context = field(default_factory=copy_context)
+    """The caller's context variables, for a takeover later on."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,10 @@ class Terms:
     call_timeout: float
     outage_timeout: float
 
-    def new_claim(self, *, allow_new: bool = False, allow_lost: bool = False) -> Claim:
+    def new_claim(self, *, allow_new: bool = False, allow_lost: bool = False, lost_epoch: int = 0) -> Claim:
         """Return a claim with a token of its own."""
-        return Claim(secrets.token_hex(8), self.lease, self.retention, self.tombstone, allow_new, allow_lost)
+        times = (self.lease, self.retention, self.tombstone)
+        return Claim(secrets.token_hex(8), *times, allow_new, allow_lost, lost_epoch)
 
 
 class _Tasks(NamedTuple):
@@ -180,7 +184,9 @@ class Runtime:
                 raise LimitExceededError("max_publishers", self._limits.max_publishers)
             return acquired
         self._opening[stream_id] += 1
-        claim = self._terms.new_claim(allow_new=allow_new, allow_lost=source.takeover is not None)
+        # A publisher that is here takes its own stream back; a second run beside it is not wanted.
+        allow_lost = source.takeover is not None and not self._publishers.of(stream_id)
+        claim = self._terms.new_claim(allow_new=allow_new, allow_lost=allow_lost)
         outcome: asyncio.Future[Acquired] = asyncio.get_running_loop().create_future()
         tasks.runs.start_soon(self._acquire_and_publish, stream_id, claim, source, outcome)
         return await outcome
@@ -190,8 +196,8 @@ class Runtime:
         self._open_tasks()
         return (await self._ask(self._terms.new_claim(), stream_id)).info
 
-    async def stop_stream(self, stream_id: str, reason: str) -> StreamInfo | None:
-        """Stop the publisher that is here, at once; have the store tell the one that is elsewhere.
+    async def stop_stream(self, stream_id: str, reason: str) -> StreamState | None:
+        """Stop the publisher that is here, at once; have the store tell the one that is elsewhere. Return the state.
 
         Raises:
             BackendUnavailableError: The store is away, and the publisher is not here.
@@ -201,16 +207,19 @@ class Runtime:
         for publisher in publishers:
             publisher.stop(reason)
         try:
-            return await self._patiently(partial(self._backend.request_stop, stream_id, reason))
+            info = await self._patiently(partial(self._backend.request_stop, stream_id, reason))
         except BackendUnavailableError:
             if publishers:
-                return None
+                return StreamState.RUNNING
             raise
+        return None if info is None else info.state
 
     async def delete(self, stream_id: str) -> bool:
         """Forget a stream. Its publisher and its readers find out."""
         self._open_tasks()
-        return await self._patiently(partial(self._backend.delete, stream_id))
+        existed = await self._patiently(partial(self._backend.delete, stream_id))
+        self._on_notice(stream_id)
+        return existed
 
     def scan(self) -> AsyncIterator[StreamInfo]:
         """Describe all streams."""
@@ -258,7 +267,10 @@ class Runtime:
         try:
             acquired = await self._ask(claim, stream_id)
             if acquired.is_publisher and acquired.info is not None:
-                self._publish(acquired.info, source)
+                if acquired.info.is_running:
+                    self._publish(acquired.info, source)
+                else:  # the answer took longer than the lease
+                    acquired = acquired._replace(is_publisher=False)
             _settle(outcome, acquired)
         except Exception as error:  # noqa: BLE001  # a task boundary: the caller gets it
             _settle(outcome, error)
@@ -293,12 +305,13 @@ class Runtime:
             self._limits,
             self._allowance,
             on_over=self._publishers.discard,
+            on_cut_off=self._disown,
             on_lease_lapsed=self._acquire_again,
         )
         self._publishers.add(publisher)
         tasks.runs.start_soon(self._run_publisher, publisher)
         if self._is_drained:
-            publisher.stop("shutdown")
+            publisher.leave()
         elif info.stream_id in self._noticed:
             publisher.on_notice()
 
@@ -321,7 +334,11 @@ class Runtime:
             await publisher.run(self._terms.outage_timeout)
         finally:
             self._publishers.discard(publisher)
-            self._open_tasks().hub.disown(publisher.feed)
+            self._disown(publisher)
+
+    def _disown(self, publisher: Publisher) -> None:
+        if self._tasks is not None:
+            self._tasks.hub.disown(publisher.feed, publisher)
 
     def _on_lost(self, feed: Feed, info: StreamInfo) -> bool:
         """Take a lost stream over, if a reader here offered to."""
@@ -332,7 +349,8 @@ class Runtime:
             if self._publishers.count + self._opening.total() >= self._limits.max_publishers:
                 return False
             self._opening[feed.stream_id] += 1
-            self._tasks.runs.start_soon(self._take_over, feed, next(iter(offers.values())))
+            source = next(iter(offers.values()))
+            source.context.run(self._tasks.runs.start_soon, self._take_over, feed, source)
         return True
 
     async def _take_over(self, feed: Feed, source: Source) -> None:
@@ -350,13 +368,19 @@ class Runtime:
 
     async def _reacquire(self, publisher: Publisher) -> None:
         """Take over a publisher's own stream, whose lease lapsed while the store was away, unless somebody else did."""
-        claim = self._terms.new_claim(allow_lost=True)
-        acquired = Acquired(is_publisher=False, info=None)
-        try:
-            acquired = await patiently(partial(self._backend.acquire, publisher.feed.stream_id, claim), math.inf)
-        except Exception as error:  # noqa: BLE001  # a task boundary: only this stream is to suffer
-            _logger.warning("could not acquire stream %s again: %s", publisher.feed.stream_id, type(error).__name__)
-        publisher.on_acquired(acquired.info if acquired.is_publisher else None)
+        claim = self._terms.new_claim(allow_lost=True, lost_epoch=publisher.epoch)
+        backoff = Backoff()
+        while not publisher.is_over:
+            try:
+                acquired = await self._backend.acquire(publisher.feed.stream_id, claim)
+            except BackendUnavailableError:
+                await anyio.sleep(backoff.next_delay())
+            except Exception as error:  # noqa: BLE001  # a task boundary: only this stream is to suffer
+                _logger.warning("could not acquire stream %s again: %s", publisher.feed.stream_id, type(error).__name__)
+                publisher.on_acquired(None)
+            else:
+                publisher.on_acquired(acquired.info if acquired.is_publisher else None)
+                return
 
     def _new_flusher(self) -> Flusher:
         return Flusher(self._backend, on_trouble=self._degrade, on_recovery=self._note_recovery)
@@ -418,7 +442,7 @@ class Runtime:
     def _end_publishers(self) -> None:
         self._is_drained = True
         for publisher in self._publishers:
-            publisher.stop("shutdown")
+            publisher.leave()
 
     async def _renew_leases(self) -> None:
         while True:

@@ -62,6 +62,9 @@ class _Record:
     def is_lost(self) -> bool:
         return self.end is not None and self.end.state is StreamState.LOST
 
+    def may_be_taken_over(self, claim: Claim) -> bool:
+        return claim.allow_lost and claim.lost_epoch in {0, self.epoch}
+
 
 class MemoryStore:
     """The streams themselves, which several backends of one event loop may share, as several processes share a Redis.
@@ -97,7 +100,7 @@ class MemoryStore:
             if not claim.allow_new:
                 return Acquired(is_publisher=False, info=None)
             record = self._create(stream_id, claim, now)
-        elif claim.allow_lost and record.is_lost() and record.is_readable(now):
+        elif record.is_lost() and record.is_readable(now) and record.may_be_taken_over(claim):
             record.claim, record.epoch, record.end = claim, record.epoch + 1, None
             record.leased_until, record.epoch_start = now + claim.lease, record.length
             self._push(stream_id, None)
@@ -135,8 +138,8 @@ class MemoryStore:
         record = self._find(stream_id, now)
         if record is None or record.is_id_free(now):
             return None
-        if not record.stop_reason and (record.end is None or (record.is_lost() and record.is_readable(now))):
-            record.stop_reason = reason
+        if record.end is None or (record.is_lost() and record.is_readable(now)):
+            record.stop_reason = record.stop_reason or reason
             record.settle(now)
             self._notify(stream_id)
         return self._describe(stream_id, record, now)

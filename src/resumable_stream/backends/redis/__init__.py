@@ -75,7 +75,7 @@ class RedisBackend(StreamBackend):
     @override
     async def acquire(self, stream_id: str, claim: Claim) -> Acquired:
         terms = (milliseconds(claim.lease), milliseconds(claim.retention), milliseconds(claim.tombstone))
-        flags = (int(claim.allow_new), int(claim.allow_lost))
+        flags = (int(claim.allow_new), int(claim.allow_lost), claim.lost_epoch)
         pushed = (self._servers.push_command, self._keys.of(stream_id).channel, self._keys.notices, stream_id)
         with translated_errors("acquire a stream"):
             is_publisher, reply = await self._run("acquire", stream_id, claim.token, *terms, *flags, *pushed)

@@ -159,6 +159,21 @@ class OwnershipTests:
             assert (await append(other, new, 1, ["b"])).status is AppendStatus.ACCEPTED
             assert chunks_of(await backend.read("s", 0, ENOUGH)) == ["a", "b"]
 
+    async def test_lost_stream_of_an_epoch_is_taken_over(self, harness: BackendHarness) -> None:
+        """A claim for a certain epoch takes over only what was lost in that epoch."""
+        async with harness.open() as backend:
+            await create(backend, lease=harness.lease)
+            await harness.advance(harness.lease * 1.5)
+            claim = make_claim(allow_lost=True, lease=harness.lease)
+            assert not (await backend.acquire("s", claim._replace(lost_epoch=2))).is_publisher
+            second = await backend.acquire("s", claim._replace(lost_epoch=1))
+            assert second.is_publisher
+            assert await backend.acquire("s", claim._replace(lost_epoch=1)) == second
+            await harness.advance(harness.lease * 1.5)
+            assert not (await backend.acquire("s", make_claim(allow_lost=True, lost_epoch=1))).is_publisher
+            third = await backend.acquire("s", make_claim(allow_lost=True, lost_epoch=2))
+            assert (third.is_publisher, info_of(third).epoch) == (True, 3)
+
     async def test_exactly_one_takes_over(self, harness: BackendHarness) -> None:
         """However many race for a lost stream, exactly one gets the next epoch."""
         answers: list[Acquired] = []

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 record  2 log
 -- ARGV  1 token  2 lease, ms  3 retention, ms  4 tombstone, ms  5 "1" to create an unknown stream
---       6 "1" to take over a lost one  7 PUBLISH or SPUBLISH  8 channel  9 channel of notices  10 stream id
+--       6 "1" to take over a lost one  7 only if this is its epoch, or "0"
+--       8 PUBLISH or SPUBLISH  9 channel  10 channel of notices  11 stream id
 -- Returns {1 if the caller is the publisher else 0, description}
 
 local meta, log = KEYS[1], KEYS[2]
@@ -22,10 +23,10 @@ if not d or d.is_id_free then
   redis.call('HSET', meta, 'generation', token, 'length', 0, 'created_at', integer(now))
   own(1, 0)
   d = describe(meta, now)
-elseif ARGV[6] == '1' and d.state == 'lost' and d.is_readable then
+elseif ARGV[6] == '1' and (ARGV[7] == '0' or ARGV[7] == d.epoch) and d.state == 'lost' and d.is_readable then
   own(integer(d.epoch + 1), d.length)
-  redis.pcall(ARGV[7], ARGV[8], '')
-  notify(ARGV[9], ARGV[10])
+  redis.pcall(ARGV[8], ARGV[9], '')
+  notify(ARGV[10], ARGV[11])
   d = describe(meta, now)
 end
 return {d.owner == token and 1 or 0, reply(d)}
