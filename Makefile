@@ -5,11 +5,12 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 WORKERS ?= 1
+ROUNDS ?= 1
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help demo test test-lowest e2e lint format types docs bench clean
+.PHONY: help demo test test-lowest e2e lint format types docs bench chaos soak clean
 
 help:
 	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=, REDIS_URL=, OPENAI_API_KEY=)"
@@ -18,6 +19,8 @@ help:
 	@echo "make e2e     try the example's page in Chromium, which has to be installed"
 	@echo "make lint    check style      make format  mend style"
 	@echo "make types   check types      make docs    build the docs and run their code"
+	@echo "make chaos   kill and cut off servers and processes while streams run, for 25 minutes   (ROUNDS=0.1: a tenth)"
+	@echo "make soak    many streams for a minute: does anything grow?"
 	@echo "make bench   measure          make clean   remove what the other targets made"
 
 demo: $(VENV)/demo.installed
@@ -57,6 +60,13 @@ docs: $(VENV)/docs.installed
 
 bench: $(VENV)/test.installed
 	$(RUN) benchmarks.bench
+
+# Both write their counts into docs/reliability.md, if all rounds are played.
+chaos: $(VENV)/test.installed
+	$(RUN) tests.chaos --rounds $(ROUNDS)
+
+soak: $(VENV)/test.installed
+	$(RUN) tests.chaos --soak --rounds $(ROUNDS)
 
 clean:
 	rm -rf $(VENV) .venv-lowest build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

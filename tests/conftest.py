@@ -14,13 +14,14 @@ from tests.servers import ClusterSet, SentinelSet, Server, binaries, running
 from tests.stores import InCluster, InFakeRedis, InMemory, InRedis, InSentinel, Store
 
 REAL_SERVERS = sorted(binaries())
-SETS = ["sentinel", "cluster"]
 SET_SERVER = "redis-server" if "redis-server" in REAL_SERVERS else REAL_SERVERS[-1]
-ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS, *SETS]
+STORE_KINDS = ["memory", "fakeredis", SET_SERVER, "sentinel", "cluster"]
+ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS, "sentinel", "cluster"]
 
 GetServer = Callable[[str], Server]
 GetSentinels = Callable[[str], SentinelSet]
 GetCluster = Callable[[str], ClusterSet]
+MakeStore = Callable[[str], Store]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -84,21 +85,27 @@ def cluster_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GetCluster]
         servers.stop()
 
 
-@pytest.fixture(params=ALL_STORES)
-async def store(
-    request: pytest.FixtureRequest, server_of: GetServer, sentinels_of: GetSentinels, cluster_of: GetCluster
-) -> AsyncIterator[Store]:
-    """Every kind of store there is."""
-    name: str = request.param
-    make: dict[str, Callable[[], Store]] = {
+@pytest.fixture(scope="session")
+def make_store(server_of: GetServer, sentinels_of: GetSentinels, cluster_of: GetCluster) -> MakeStore:
+    """Returns a new store of a name."""
+    kinds: dict[str, Callable[[], Store]] = {
         "memory": InMemory,
         "fakeredis": InFakeRedis,
         "sentinel": lambda: InSentinel(sentinels_of(SET_SERVER)),
         "cluster": lambda: InCluster(cluster_of(SET_SERVER)),
     }
-    made = make.get(name, lambda: InRedis(server_of(name).url))()
+    return lambda name: kinds[name]() if name in kinds else InRedis(server_of(name).url)
+
+
+async def clean_store(request: pytest.FixtureRequest, make_store: MakeStore) -> AsyncIterator[Store]:
+    """A store of the kind that the parameter says, in which nothing is to be left behind."""
+    made = make_store(request.param)
     yield made
     await made.check_clean()
+
+
+store = pytest.fixture(params=ALL_STORES)(clean_store)
+"""Every store there is."""
 
 
 @pytest.fixture(params=REAL_SERVERS)

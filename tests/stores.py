@@ -135,6 +135,9 @@ async def _check_server(client: Redis) -> None:
 
 
 async def users_of(client: Redis) -> list[dict[str, str]]:
-    """The connections of applications to a server: not those of replicas, masters and Sentinels."""
-    connected = await client.client_list()
-    return [one for one in connected if one["flags"][0] not in "SM" and not one["name"].startswith("sentinel-")]
+    """The connections of applications to a server: not those of replicas, Sentinels, and nodes that gave it keys."""
+    return [
+        one
+        for one in await client.client_list()
+        if one["flags"][0] not in "SM" and not one["name"].startswith("sentinel-") and one["cmd"] != "restore-asking"
+    ]

@@ -1,15 +1,17 @@
 """Models of the protocol: whatever is done, in whatever order, stores and contexts do what the contracts say.
 
-Hypothesis makes up what is done. `make test` does the same each time, and little of it. To look for faults, say how many
-examples to try, at random: ``MODEL_EXAMPLES=5000 python -m pytest tests/test_model.py --timeout=0``.
+Hypothesis makes up what is done. `make test` does the same each time, and little of it. To look for faults, say how
+many examples to try, at random: ``MODEL_EXAMPLES=5000 python -m pytest tests/test_model.py --timeout=0``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import selectors
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -18,15 +20,41 @@ import fakeredis
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from resumable_stream import StreamBackend, StreamInfo, StreamState
+from resumable_stream import (
+    BackendError,
+    BackendUnavailableError,
+    ContextClosedError,
+    InvalidPositionError,
+    Limits,
+    PublisherFailedError,
+    PublisherLostError,
+    ResumableStream,
+    ResumableStreamContext,
+    StreamBackend,
+    StreamGoneError,
+    StreamInfo,
+    StreamState,
+)
+from resumable_stream._core.packing import unpack
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.testing import ManualClock
+from resumable_stream.testing.faults import Fault, FaultyBackend, Method, delay, lose_reply, refuse, repeat
 from resumable_stream.types import Acquired, Append, Appended, AppendStatus, Claim, End, Entry, Page, Push
 
 T = TypeVar("T")
+
+Contents = tuple[int, bytes, End | None]
 
 ENOUGH = 1024 * 1024
 TICK = 0.125
@@ -35,7 +63,7 @@ START = 1_000_000.0
 GRACE = 60.0
 """How long entries can be read after the retention, by the contract."""
 
-IDS = ["a", "b", "c"]
+IDS = ["a", "b"]
 
 
 def profile(examples: int, steps: int) -> settings:
@@ -85,6 +113,16 @@ class Modelled:
             return self.recorded
         end = End(StreamState.STOPPED, reason=self.reason) if self.reason else End(StreamState.LOST)
         return end, self.leased_until
+
+    def ends_with(self, append: Append) -> bool:
+        """Whether what is to be appended is what is logged last, be it by that append or by another."""
+        end = self.recorded[0] if self.recorded else None
+        entry = Entry(append.first, append.count, append.payload)
+        return (
+            append.stop == self.length
+            and append.end == end
+            and (entry in self.entries or (not append.count and end is not None))
+        )
 
     def since_retention(self, now: float) -> float:
         """Return how long its retention has been over, in seconds; negative if it is not."""
@@ -168,8 +206,10 @@ class Model:
         if stream is None or stream.generation != append.generation:
             return {AppendStatus.GONE}, None
         refusals = set(self.refusals(stream, append))
-        if stream.last == append:
-            return {AppendStatus.ACCEPTED} | (set() if stream.is_known(self.now) else refusals), None
+        if stream.last == append and stream.is_readable(self.now):
+            return {AppendStatus.ACCEPTED}, None
+        if refusals and stream.epoch == append.epoch and stream.ends_with(append):
+            return {AppendStatus.ACCEPTED} | refusals, None
         if refusals:
             return refusals, None
         stream.leased_until = self.now + stream.claim.lease
@@ -235,23 +275,22 @@ class Side:
 
 ids = st.sampled_from(IDS)
 sides = st.sampled_from([0, 1])
-seconds = st.sampled_from([0.0, 2.0, 100.0])
-claims_made = st.builds(Claim, st.just(""), st.sampled_from([1.0, 8.0]), seconds, seconds, st.booleans(), st.booleans())
-ends = st.sampled_from(
-    [
-        None,
-        None,
-        End(StreamState.DONE),
-        End(StreamState.FAILED, error_type="ValueError", error_message='"ü"\n\x00'),
-        End(StreamState.STOPPED, reason="enough"),
-    ]
+mostly = st.sampled_from([True, True, True, False])
+seconds = st.sampled_from([100.0, 2.0, 0.0])
+claims_made = st.builds(Claim, st.just(""), st.sampled_from([8.0, 1.0]), seconds, seconds, mostly, mostly)
+ends = [
+    End(StreamState.DONE),
+    End(StreamState.FAILED, error_type="ValueError", error_message='"ü"\n\x00'),
+    End(StreamState.STOPPED, reason="enough"),
+]
+contents = st.tuples(
+    st.integers(0, 3), st.sampled_from([b"x", b"\n", b"{}\r\n\x00\xff", b"y" * 100]), st.sampled_from([None] * 6 + ends)
 )
-payloads = st.sampled_from([b"x", b"\n", b"{}\r\n\x00\xff", b"y" * 100])
 kinds = st.sampled_from(
-    ["right", "right", "right", "again", "look-alike", "older", "early", "late", "old epoch", "new epoch", "generation"]
-)
-wanted_appends = st.lists(
-    st.tuples(ids, kinds, st.integers(0, 3), payloads, ends), min_size=1, max_size=3, unique_by=lambda wanted: wanted[0]
+    [
+        *("right", "again", "older", "other content", "end alone", "of this epoch"),
+        *("early", "late", "old epoch", "new epoch", "old generation"),
+    ]
 )
 
 
@@ -305,10 +344,21 @@ class Contract(RuleBasedStateMachine):
         if is_taken_over:
             self.run(self.has_news(stream_id))
 
-    @rule(at=sides, wanted=wanted_appends)
-    def append(self, at: int, wanted: list[tuple[str, str, int, bytes, End | None]]) -> None:
-        """Publishers append, those who may and those who may not."""
-        appends = [self.make_append(*parts) for parts in wanted]
+    @rule(at=sides, stream_id=ids, contents=contents)
+    def append(self, at: int, stream_id: str, contents: Contents) -> None:
+        """A publisher appends, if there is one."""
+        if self.model.find(stream_id) is None:
+            self.acquire(at, stream_id, Claim("", lease=8.0, retention=100.0, tombstone=100.0))
+        self.append_all(at, [self.make_append(stream_id, "right", contents)])
+
+    @precondition(lambda self: self.model.streams)
+    @rule(at=sides, kinds=st.tuples(kinds, kinds), contents=st.tuples(contents, contents))
+    def append_many(self, at: int, kinds: Sequence[str], contents: Sequence[Contents]) -> None:
+        """Publishers append, those who may and those who may not, what they may and what they may not."""
+        self.append_all(at, [self.make_append(*wanted) for wanted in zip(IDS, kinds, contents, strict=True)])
+
+    def append_all(self, at: int, appends: list[Append]) -> None:
+        """Append, and compare answers and pushes."""
         answers = self.run(self.sides[at].backend.append(appends))
         assert len(answers) == len(appends)
         for append, answer in zip(appends, answers, strict=True):
@@ -346,17 +396,13 @@ class Contract(RuleBasedStateMachine):
         """A process begins to follow, or has enough of it."""
         side = self.sides[at]
         if stream_id in side.heard:
-            self.run(side.backend.unsubscribe(stream_id))
+            for _ in range(2):  # without a subscription, nothing happens
+                self.run(side.backend.unsubscribe(stream_id))
             del side.pushed[stream_id], side.heard[stream_id]
         else:
             heard: list[Push | None] = []
             self.run(side.backend.subscribe(stream_id, heard.append))
             side.heard[stream_id], side.pushed[stream_id] = heard, []
-
-    @rule(at=sides)
-    def unsubscribe_from_nothing(self, at: int) -> None:
-        """Without a subscription, nothing happens."""
-        self.run(self.sides[at].backend.unsubscribe("none"))
 
     @rule(at=sides)
     def reopen(self, at: int) -> None:
@@ -405,25 +451,25 @@ class Contract(RuleBasedStateMachine):
         finally:
             self.loop.close()
 
-    def make_append(self, stream_id: str, kind: str, count: int, payload: bytes, end: End | None) -> Append:
+    def make_append(self, stream_id: str, kind: str, contents: Contents) -> Append:
         """Return an append of some kind to a stream as it is."""
         model, stream = self.model, self.model.streams.get(stream_id)
-        if stream is None:
-            right = Append(stream_id, model.generations[stream_id][-1], 1, 0, count, payload if count else b"", end)
-        else:
-            at = (stream.generation, stream.epoch, stream.length)
-            right = Append(stream_id, *at, count, payload if count else b"", end)
+        count, payload, end = contents
+        owner = (stream.generation, stream.epoch, stream.length) if stream else (model.generations[stream_id][-1], 1, 0)
+        right = Append(stream_id, *owner, count, payload if count else b"", end)
         made = model.made[stream_id] or [right]
         append = {
             "right": right,
             "again": made[-1],
-            "look-alike": made[-1]._replace(payload=payload if made[-1].count else b"", end=end),
             "older": made[count % len(made)],
+            "other content": made[-1]._replace(payload=payload if made[-1].count else b"", end=end),
+            "end alone": made[-1]._replace(first=made[-1].stop, count=0, payload=b""),
+            "of this epoch": made[-1]._replace(epoch=right.epoch),
             "early": right._replace(first=max(right.first - 1, 0)),
             "late": right._replace(first=right.first + 1),
             "old epoch": right._replace(epoch=right.epoch - 1),
             "new epoch": right._replace(epoch=right.epoch + 1),
-            "generation": right._replace(generation=model.generations[stream_id][0]),
+            "old generation": right._replace(generation=model.generations[stream_id][0]),
         }[kind]
         model.made[stream_id].append(append)
         return append
@@ -446,7 +492,8 @@ class Contract(RuleBasedStateMachine):
         may_be_gone = stream is None or stream.since_retention(now) >= GRACE
         if page is None or stream is None:
             assert page is None
-            assert may_be_gone and self.model.find(stream_id) is None
+            assert may_be_gone
+            assert self.model.find(stream_id) is None
             return
         described = stream.describe(now)
         assert page.info == described
@@ -469,7 +516,7 @@ class Contract(RuleBasedStateMachine):
 
     async def hear(self) -> None:
         """Wait for all that was pushed."""
-        while not all([side.has_heard() for side in self.sides]):
+        while not all(side.has_heard() for side in self.sides):
             await asyncio.sleep(0)
 
     async def wait_for_notice(self, stream_id: str) -> None:
@@ -524,3 +571,417 @@ class OnFakeRedis(Contract):
 def test_backends_keep_the_contract(machine: type[Contract]) -> None:
     """Whatever callers do at whatever time, each answer, page and push is what the contract says."""
     run_state_machine_as_test(machine, settings=profile(examples=60, steps=40))
+
+
+# --- Whole contexts --------------------------------------------------------------------------------------------------
+
+LENGTH = 8
+"""How many chunks each stream has in the end."""
+
+
+class _Skipping(selectors.SelectSelector):
+    """Does not wait, and says how long it would have waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready, or let time pass until the next timer."""
+        ready = super().select(0)
+        assert ready or timeout is not None, "everybody waits for somebody else"
+        self.now += 1e-6 if ready else max(timeout or 0.0, 1e-6)
+        return ready
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """An event loop that skips the time in which nothing happens: leases lapse by design, not by a slow machine."""
+
+    def __init__(self) -> None:
+        self._skipping = _Skipping()
+        super().__init__(self._skipping)
+
+    def time(self) -> float:
+        """Return the time, in seconds, which passes only while nothing happens."""
+        return self._skipping.now
+
+
+class FactoryError(Exception):
+    """What factories raise that are to fail."""
+
+
+class Answer:
+    """One stream as its factories make it: chunk number i is ``{name}:{i}``, where each new stream has another name."""
+
+    def __init__(self, stream_id: str) -> None:
+        self.stream_id = stream_id
+        self.runs = 0
+        self.deletions = 0
+        """How often somebody tried to."""
+        self.is_stopped = False
+        """Whether somebody wanted that."""
+        self.fails = False
+        self.open = 0
+        """How many factories run."""
+        self._allowed = 2
+        self._changed = asyncio.Event()
+
+    def let(self, count: int, *, fails: bool = False) -> None:
+        """Let factories make so many chunks more, or raise then."""
+        self.fails |= fails
+        self._allowed += count
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def factory(self) -> AsyncIterator[str]:
+        """Begin a new stream."""
+        self.runs += 1
+        assert self.runs <= 1 + self.deletions, "the factory ran twice"
+        return self._make(f"{self.stream_id}.{self.runs}", 0)
+
+    def takeover(self, chunks: list[str]) -> AsyncIterator[str]:
+        """Go on where another factory was lost."""
+        return self._make(check_text(chunks, 0) or f"{self.stream_id}.taken-over", len(chunks))
+
+    async def _make(self, name: str, start: int) -> AsyncIterator[str]:
+        self.open += 1
+        try:
+            for index in range(start, LENGTH):
+                while index >= self._allowed:
+                    await self._changed.wait()
+                if self.fails:
+                    raise FactoryError
+                yield f"{name}:{index}"
+        finally:
+            self.open -= 1
+
+
+def check_text(chunks: Sequence[str], first: int) -> str:
+    """Check that chunks are those of one stream from index ``first`` on; return its name."""
+    name = chunks[0].partition(":")[0] if chunks else ""
+    assert list(chunks) == [f"{name}:{first + number}" for number in range(len(chunks))]
+    return name
+
+
+@dataclass(eq=False)
+class Process:
+    """A context, and what lies between it and the store."""
+
+    backend: FaultyBackend
+    context: ResumableStreamContext
+    is_dead: bool = False
+    is_left: bool = False
+
+    def come_back(self) -> None:
+        """Reach the store again, unless it is too late."""
+        if not self.is_dead:
+            self.backend.come_back()
+
+
+@dataclass(eq=False)
+class Reading:
+    """One reader, and what it has got so far."""
+
+    process: Process
+    answer: Answer
+    position: dict[str, Any]
+    patience: float
+    """After how many seconds it cancels a read, and reads again."""
+    first: int = 0
+    chunks: list[str] = field(default_factory=list)
+    event_id: str | None = None
+    state: StreamState | None = None
+    """How the stream just ended."""
+
+    @property
+    def index(self) -> int:
+        """Index of the next chunk."""
+        return self.first + len(self.chunks)
+
+    async def read(self, opening: Callable[[], Awaitable[ResumableStream[str] | None]]) -> None:
+        """Read to the end."""
+        stream = await opening()
+        if stream is None:
+            return
+        self.first = stream.index
+        async with stream:
+            while self.state is None:
+                with anyio.move_on_after(self.patience):
+                    await self._step(stream)
+
+    async def _step(self, stream: ResumableStream[str]) -> None:
+        try:
+            chunk = await anext(stream)
+        except StopAsyncIteration:
+            self.state = stream.state
+            return
+        self.chunks.append(chunk)
+        self.event_id = stream.event_id
+        assert stream.index == self.index
+        check_text(self.chunks, self.first)
+
+
+seldom = st.sampled_from([False] * 7 + [True])
+places = st.sampled_from([0, 1, 2])
+answers = st.sampled_from([0, 0, 1])
+patiences = st.sampled_from([1000.0, 0.02])
+faults = st.sampled_from([refuse, lose_reply, repeat, delay(before=0.02), delay(after=0.02), delay(after=0.5)])
+faulty_methods: st.SearchStrategy[Method] = st.sampled_from(
+    ["acquire", "append", "read", "subscribe", "unsubscribe", "request_stop", "delete"]
+)
+
+
+class Contexts(RuleBasedStateMachine):
+    """Three processes on one store that are mistreated: whole contexts, against what they promise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = SkippingLoop()
+        self.loop.set_exception_handler(self.on_unhandled)
+        self.store = MemoryStore(clock=self.loop.time)
+        self.answers = [Answer("a"), Answer("b")]
+        self.readings: dict[asyncio.Task[None], Reading] = {}
+        self.calls: list[asyncio.Task[Any]] = []
+        self.dead: list[Process] = []
+        self.processes: list[Process] = []
+        self.complaints: list[str] = []
+        self.is_disturbed = False
+        self.is_any_left = False
+        self.pace = self.lease = self.rate = 0.0
+
+    @initialize(
+        pace=st.sampled_from([0.01, 0.0, 0.1]),
+        lease=st.sampled_from([0.6, 0.1]),
+        rate=st.sampled_from([0.0, 0.0, 0.1, 0.3]),
+        seed=st.integers(0, 1000),
+        offers_takeover=mostly,
+    )
+    def begin(self, pace: float, lease: float, rate: float, seed: int, offers_takeover: bool) -> None:
+        """Three processes start, one publishes, and another reads."""
+        self.pace, self.lease, self.rate, self.seed = pace, lease, rate, seed
+        self.is_disturbed = rate > 0
+        self.processes = [self.run(self.start_process()) for _ in range(3)]
+        self.publish_or_read(at=0, which=0, offers_takeover=False, patience=1000.0)
+        self.publish_or_read(at=1, which=0, offers_takeover=offers_takeover, patience=1000.0)
+
+    def run(self, doing: Awaitable[T], seconds: float = 60.0) -> T:
+        """Do something, while all the rest goes on."""
+
+        async def bounded() -> T:
+            with anyio.fail_after(seconds):
+                return await doing
+
+        return self.loop.run_until_complete(bounded())
+
+    async def start_process(self) -> Process:
+        """Return a new process."""
+        self.seed += 1
+        backend = FaultyBackend.random(MemoryBackend(self.store), self.seed, rate=self.rate)
+        limits = Limits(window_bytes=200, page_bytes=1 + self.seed % 3 * 10, pending_chunks=1 + self.seed % 3)
+        context = ResumableStreamContext(
+            backend, limits=limits, lease=self.lease, drain_timeout=0.0, call_timeout=2.0, outage_timeout=3.0
+        )
+        await context.__aenter__()
+        return Process(backend, context)
+
+    @rule(at=places, which=answers, offers_takeover=mostly, patience=patiences)
+    def publish_or_read(self, at: int, which: int, offers_takeover: bool, patience: float) -> None:
+        """Somebody wants an answer from its start."""
+        process, answer = self.processes[at], self.answers[which]
+        takeover = answer.takeover if offers_takeover else None
+        opening = partial(process.context.resumable_stream, answer.stream_id, answer.factory, takeover=takeover)
+        self.read(Reading(process, answer, {}, patience), opening)
+
+    @precondition(lambda self: self.readings)
+    @rule(at=places, which=st.integers(0, 20), form=st.sampled_from(["after", "start_index", "from the end"]))
+    def resume(self, at: int, which: int, form: str) -> None:
+        """Somebody goes on where one reader is, elsewhere perhaps."""
+        earlier = list(self.readings.values())[which % len(self.readings)]
+        positions: dict[str, dict[str, Any]] = {
+            "after": {"after": earlier.event_id},
+            "start_index": {"start_index": earlier.index},
+            "from the end": {"start_index": -(which % LENGTH)},
+        }
+        reading = Reading(self.processes[at], earlier.answer, positions[form], 1000.0)
+        opening = self.processes[at].context.resume_existing_stream
+        self.read(reading, partial(opening, earlier.answer.stream_id, **reading.position))
+
+    @rule(which=answers, count=st.sampled_from([1, 2, LENGTH]), fails=seldom)
+    def let(self, which: int, count: int, fails: bool) -> None:
+        """A factory has more chunks, or raises."""
+        self.answers[which].let(count, fails=fails)
+        self.wait(self.pace)
+
+    @rule(at=places, which=answers, method=st.sampled_from(["info", "info", "stop", "delete"]))
+    def call(self, at: int, which: int, method: str) -> None:
+        """Somebody asks about an answer, stops it, or deletes it."""
+        process, answer = self.processes[at], self.answers[which]
+        answer.is_stopped |= method == "stop"
+        answer.deletions += method == "delete"
+
+        async def call() -> None:
+            try:
+                await getattr(process.context, method)(answer.stream_id)
+            except (BackendUnavailableError, ContextClosedError) as error:
+                self.check_excuse(process, error)
+
+        self.calls.append(self.loop.create_task(call()))
+        self.wait(self.pace)
+
+    @precondition(lambda self: self.readings)
+    @rule(which=st.integers(0, 20))
+    def drop(self, which: int) -> None:
+        """A reader goes away, or the caller who was about to become one."""
+        list(self.readings)[which % len(self.readings)].cancel()
+        self.wait(self.pace)
+
+    @rule(at=places, which=st.sampled_from([None, 0, 1]), seconds=st.sampled_from([0.02, 0.2, 1.0]))
+    def go_away(self, at: int, which: int | None, seconds: float) -> None:
+        """The store is away for a process, or one of its streams is."""
+        self.is_disturbed = True
+        process = self.processes[at]
+        process.backend.go_away(*([] if which is None else [self.answers[which].stream_id]))
+        self.loop.call_later(seconds, process.come_back)
+        self.wait(self.pace)
+
+    @rule(at=places, method=faulty_methods, fault=faults)
+    def mistreat(self, at: int, method: Method, fault: Fault) -> None:
+        """The next call of some kind fails in some way."""
+        self.is_disturbed = True
+        self.processes[at].backend.plan(method, fault)
+
+    @rule(at=places)
+    def die(self, at: int) -> None:
+        """The store hears no more of a process, and another takes its place."""
+        self.is_disturbed = True
+        process = self.processes[at]
+        process.is_dead = True
+        process.backend.go_away()
+        self.dead.append(process)
+        self.processes[at] = self.run(self.start_process())
+
+    @rule(at=places)
+    def leave(self, at: int) -> None:
+        """A context is left, and another takes its place."""
+        process = self.processes[at]
+        process.is_left = self.is_any_left = True
+        self.calls.append(self.loop.create_task(process.context.__aexit__(None, None, None)))
+        self.processes[at] = self.run(self.start_process())
+
+    @rule(seconds=st.sampled_from([0.05, 0.2, 1.0, 4.0]))
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.run(anyio.sleep(seconds))
+
+    @invariant()
+    def nobody_complains(self) -> None:
+        """Nothing happened that may not."""
+        assert not self.complaints, self.complaints
+
+    def teardown(self) -> None:
+        """Let everything come to its end, and check that it does."""
+        try:
+            if self.processes:
+                self.run(self.finish(), 200.0)
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+    async def finish(self) -> None:
+        """Let everything come to its end, and check what it comes to."""
+        for answer in self.answers:
+            answer.let(LENGTH)
+        for reading in self.readings.values():
+            reading.patience = 1000.0
+        for process in self.processes:
+            process.backend.come_back()
+        if self.readings or self.calls:
+            _, hanging = await asyncio.wait([*self.readings, *self.calls], timeout=30.0)
+            assert not hanging, [self.readings.get(task, task) for task in hanging]
+        for process in self.processes:
+            process.is_left = self.is_any_left = True
+            await process.context.__aexit__(None, None, None)
+        if self.dead:
+            await anyio.sleep(self.lease * 2)
+        self.check_store()
+        for process in self.dead:
+            await process.context.__aexit__(None, None, None)
+        assert [answer.open for answer in self.answers] == [0, 0]
+        assert not self.store._backends
+        assert asyncio.all_tasks(self.loop) == {asyncio.current_task()}
+        self.nobody_complains()
+
+    def check_store(self) -> None:
+        """Check that each stream came to an end, and that its text is right."""
+        for info in self.store.scan():
+            assert not info.is_running
+            page = self.store.read(info.stream_id, 0, ENOUGH)
+            assert page is not None
+            chunks = [str(chunk) for entry in page.entries for chunk in unpack(entry.payload, entry.count)]
+            check_text(chunks, 0)
+            assert len(chunks) == info.length
+            assert info.state is not StreamState.DONE or info.length == LENGTH
+
+    def read(self, reading: Reading, opening: Callable[[], Awaitable[ResumableStream[str] | None]]) -> None:
+        """Read in a task."""
+        task = self.loop.create_task(reading.read(opening))
+        self.readings[task] = reading
+        task.add_done_callback(self.on_read)
+        self.wait(self.pace)
+
+    def on_unhandled(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take note of an error that nobody handled."""
+        self.complaints.append(f"unhandled: {context}")
+
+    def on_read(self, task: asyncio.Task[None]) -> None:
+        """Check how a reader ended."""
+        reading = self.readings[task]
+        if task.cancelled():
+            return
+        error = task.exception()
+        try:
+            if error is None:
+                self.check_end(reading)
+            else:
+                self.check_error(reading, error)
+        except AssertionError as complaint:
+            self.complaints.append(f"{reading} {error!r}: {complaint}")
+
+    def check_end(self, reading: Reading) -> None:
+        """Check how a stream just ended, for one reader."""
+        if reading.state is StreamState.STOPPED:
+            assert reading.answer.is_stopped or self.is_any_left or reading.process.is_dead
+        elif reading.state is not None:
+            assert reading.state is StreamState.DONE
+            assert reading.index == LENGTH
+
+    def check_error(self, reading: Reading, error: BaseException) -> None:
+        """Check that what happened excuses an error."""
+        page = self.store.read(reading.answer.stream_id, 0, 0)
+        was_lost = self.is_disturbed and (page is None or page.info.epoch > 1 or page.info.state is StreamState.LOST)
+        if isinstance(error, PublisherFailedError):
+            if not reading.process.is_dead:  # else it may have failed to read the text that it took over
+                assert error.error_type.endswith("FactoryError")
+                assert reading.answer.fails
+        elif isinstance(error, PublisherLostError):
+            assert was_lost
+        elif isinstance(error, StreamGoneError):
+            is_ahead = self.is_disturbed and page is not None and page.info.length < reading.index
+            assert reading.answer.deletions or was_lost or is_ahead
+        elif isinstance(error, InvalidPositionError):
+            assert reading.answer.deletions or self.is_disturbed
+        else:
+            self.check_excuse(reading.process, error)
+
+    def check_excuse(self, process: Process, error: BaseException) -> None:
+        """Check that a process may get this error."""
+        kinds = (BackendError, ContextClosedError) if process.is_dead or process.is_left else ()
+        assert isinstance(error, kinds), repr(error)
+
+
+def test_contexts_keep_their_promises() -> None:
+    """Whatever is lost, doubled, away or dead: readers get a true text, whole where it is done, and nobody hangs."""
+    run_state_machine_as_test(Contexts, settings=profile(examples=100, steps=20))

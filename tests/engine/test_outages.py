@@ -301,6 +301,7 @@ async def test_stream_that_another_process_went_on_with_and_died(count: int) -> 
         assert type((await collect_until_error(stream))[1]) is StreamGoneError
         rest = await both.here.resumable_stream("s", never, takeover=lambda so_far: [str(len(so_far))])
         assert await collect(rest) == [*["a", "b", "c"][: 1 + count], str(1 + count)]
+        both.far.come_back()
 
 
 async def test_own_publisher_is_not_taken_over_from() -> None:
@@ -519,7 +520,7 @@ async def test_sources_that_never_wait_do_not_hold_up_the_process() -> None:
 
     limits = Limits(outage_bytes=50_000, pending_bytes=1000, max_stream_bytes=10**9)
     async with Processes(limits=limits) as both:
-        both.near.plan("append", *[_raise_unavailable] * 50)
+        both.near.on_call = lambda method: refuse if method == "append" else None
         stream = held(await both.here.resumable_stream("s", endless))
         await until(lambda: stream.degraded)
         steps = 0
@@ -529,6 +530,7 @@ async def test_sources_that_never_wait_do_not_hold_up_the_process() -> None:
                 steps += 1
         assert steps > 20
         await both.here.stop("s")
+        both.near.on_call = lambda method: None
 
 
 async def test_reader_behind_the_window_while_the_store_is_away() -> None:
@@ -688,8 +690,9 @@ async def test_key_that_somebody_else_wrote(redis_store: InRedis) -> None:
                 assert await collect(stream) == ["b"]
 
 
-async def test_leaving_while_the_store_is_away() -> None:
+async def test_leaving_while_the_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving is bounded in time when the end cannot be recorded; the factory's clean-up runs."""
+    monkeypatch.setattr("resumable_stream._engine.publisher._RECORD_TIMEOUT", 0.3)
     both = Processes()
     async with both:
         tap = Tap("a")
@@ -698,12 +701,13 @@ async def test_leaving_while_the_store_is_away() -> None:
         both.near.go_away()
         started = time.monotonic()
         await both.here.__aexit__(None, None, None)
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < 2
         assert tap.is_closed.is_set()
 
 
-async def test_leaving_after_an_end_that_cannot_be_recorded() -> None:
+async def test_leaving_after_an_end_that_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving is bounded too where the factory has ended already."""
+    monkeypatch.setattr("resumable_stream._engine.publisher._RECORD_TIMEOUT", 0.3)
     both = Processes()
     async with both:
         tap = Tap("a")
@@ -712,7 +716,7 @@ async def test_leaving_after_an_end_that_cannot_be_recorded() -> None:
         both.near.go_away()
         tap.end("b")
         assert await collect(stream) == ["b"]
-        with anyio.fail_after(8):
+        with anyio.fail_after(2):
             await both.here.__aexit__(None, None, None)
 
 
@@ -829,10 +833,6 @@ async def _answer_and_go_away(call: Any, backend: FaultyBackend) -> Any:
     answer = await call()
     asyncio.get_running_loop().call_soon(backend.go_away)
     return answer
-
-
-async def _raise_unavailable(call: Any) -> Any:
-    raise BackendUnavailableError("away")
 
 
 class Slow(MemoryBackend):

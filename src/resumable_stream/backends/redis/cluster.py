@@ -53,7 +53,7 @@ class ClusterServers(Servers):
         refresh = self._discovery.refresh_soon
         self._listener = Listener(self._discovery.connect_anywhere, on_interrupted=refresh, outage=outage)
         await self._listener.open()
-        await self._listener.hear_notices(notices, on_notice)
+        await self._listener.subscribe_if_allowed(Subscription.to_notices(notices, on_notice))
         if await self._has_sharded_channels():
             self.push_command = "SPUBLISH"
             self._shards = ShardListeners(self._discovery, self._connections, outage)

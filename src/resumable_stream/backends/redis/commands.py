@@ -16,7 +16,12 @@ _SCAN_COUNT = 500
 
 # WAIT asks for what its own connection wrote. Where a script found its work done already, by another connection, it
 # wrote nothing, and some servers would confirm at once. So each key is written to, without being changed.
-_TOUCH = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, redis.call('PTTL', key)) end"
+_TOUCH = """
+for _, key in ipairs(KEYS) do
+  local left = redis.call('PTTL', key)
+  if left > 0 then redis.call('PEXPIRE', key, left) end
+end
+"""
 
 
 class Replicas(NamedTuple):
@@ -63,7 +68,7 @@ async def evaluate_confirmed(
     """Run a script some times; where too few replicas confirm what it wrote, that is the error of all its runs."""
     if not replicas.number:
         return await evaluate(channel, script, calls)
-    touches = [("EVAL", _TOUCH, len(call.keys), *call.keys) for call in calls]
+    touches: list[Command] = [("EVAL", _TOUCH, len(call.keys), *call.keys) for call in calls]
     wait = ("WAIT", replicas.number, milliseconds(replicas.timeout))
     replies = await evaluate(channel, script, calls, *touches, wait)
     confirmations, replies = replies[-1], replies[: len(calls)]

@@ -134,6 +134,7 @@ class DirectConnection:
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
         self._exchange_scope: anyio.CancelScope | None = None
+        self._is_given_up = False
         self._make_closed_error: Callable[[], Exception] | None = None
 
     async def execute(self, *commands: Command) -> list[Any]:
@@ -150,13 +151,21 @@ class DirectConnection:
     async def aclose(self, make_error: Callable[[], Exception]) -> None:
         """Disconnect for good. Calls that are under way, and later ones, raise what ``make_error`` returns."""
         self._make_closed_error = make_error
-        if self._exchange_scope is not None:
-            self._exchange_scope.cancel()
+        self.reconnect()
         async with self._turn:
             await self._drop()
 
+    def reconnect(self) -> None:
+        """Give up the connection for another one. A packet that is under way is repeated on that."""
+        self._is_given_up = True
+        if self._exchange_scope is not None:
+            self._exchange_scope.cancel()
+
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         self._check_open()
+        if self._is_given_up:
+            self._is_given_up = False
+            await self._drop()
         try:
             # One timer for all. A time-out of the connection's own would cost more than all the rest of the exchange.
             with anyio.move_on_after(self._timeout) as self._exchange_scope:
@@ -168,7 +177,7 @@ class DirectConnection:
             raise
         await self._drop()
         self._check_open()
-        raise TimeoutError("no answer in time")
+        raise RedisConnectionError("given up") if self._is_given_up else TimeoutError("no answer in time")
 
     def _check_open(self) -> None:
         if self._make_closed_error is not None:
@@ -179,9 +188,21 @@ class DirectConnection:
         await disconnect(connection)
 
 
-async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+async def transmit(connection: AbstractConnection, *commands: Command) -> None:
+    """Send commands in one packet.
+
+    Raises:
+        RedisError, OSError: The connection is broken.
+    """
     packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-    await connection.send_packed_command(packed, check_health=False)
+    try:
+        await connection.send_packed_command(packed, check_health=False)
+    except (RuntimeError, AttributeError) as error:  # how uvloop, and asyncio in some Pythons, say that it was closed
+        raise RedisConnectionError("closed") from error
+
+
+async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
+    await transmit(connection, *commands)
     replies: list[Any] = []
     for _ in commands:
         try:
@@ -213,13 +234,23 @@ class SharedConnections:
         self._free = anyio.Semaphore(READING_CONNECTIONS)
 
     async def execute(self, *commands: Command) -> list[Any]:
-        """Send commands, as `Channel` says."""
-        async with self._free:
-            connection = self._idle.pop()
-            try:
-                return await connection.execute(*commands)
-            finally:
-                self._idle.append(connection)
+        """Send commands, as `Channel` says. Who waits for a connection waits no longer than for a reply."""
+        try:
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.fail_after(REPLY_TIMEOUT):
+                await self._free.acquire()
+        connection = self._idle.pop()
+        try:
+            return await connection.execute(*commands)
+        finally:
+            self._idle.append(connection)
+            self._free.release()
+
+    def reconnect(self) -> None:
+        """Give up the connections for others, as `DirectConnection.reconnect` does."""
+        for connection in self._connections:
+            connection.reconnect()
 
     async def aclose(self, make_error: Callable[[], Exception]) -> None:
         """Disconnect for good, as `DirectConnection.aclose` does."""

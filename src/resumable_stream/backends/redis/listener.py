@@ -13,7 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from ...abc import OnPush
-from .connections import Command, Connect, disconnect
+from .connections import Command, Connect, disconnect, transmit
 from .scripts import decode_push
 from .servers import OnMessage
 
@@ -79,13 +79,14 @@ OnLost = Callable[[Subscription, "Exception | None"], None]
 class Outage:
     """Says once in the log that listeners were interrupted, and once that all of them are back."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "subscriptions") -> None:
+        self._what = what
         self._interrupted: set[Listener] = set()
 
     def begin(self, listener: Listener, error: Exception) -> None:
         """Take note of a listener that was interrupted, or could not reconnect."""
         if not self._interrupted:
-            _logger.warning("subscriptions interrupted by %s, reconnecting", type(error).__name__)
+            _logger.warning("%s interrupted by %s, reconnecting", self._what, type(error).__name__)
         self._interrupted.add(listener)
 
     def end(self, listener: Listener) -> None:
@@ -93,7 +94,7 @@ class Outage:
         if listener in self._interrupted:
             self._interrupted.remove(listener)
             if not self._interrupted:
-                _logger.info("subscriptions restored")
+                _logger.info("%s restored", self._what)
 
 
 class _Sent(NamedTuple):
@@ -133,6 +134,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._delay = 0.0
         self._is_interrupted = False
+        self._is_given_up = False
 
     async def open(self) -> None:
         """Connect, and listen from now on.
@@ -171,15 +173,16 @@ class Listener:
             raise
 
     def reconnect(self) -> None:
-        """Give up the connection for another one."""
+        """Give up the connection for another one, and so the one that is being made."""
+        self._is_given_up = True
         self._hearing.cancel()
 
-    async def hear_notices(self, channel: str, on_notice: OnMessage) -> None:
-        """Hear the notices on a channel, if the user may."""
+    async def subscribe_if_allowed(self, subscription: Subscription) -> None:
+        """Hear all messages on a channel, or have it said in the log that the user may not."""
         try:
-            await self.subscribe(Subscription.to_notices(channel, on_notice))
+            await self.subscribe(subscription)
         except ResponseError as refusal:
-            _logger.warning("notices are not heard: %s", type(refusal).__name__)
+            _logger.warning("%s is not heard: %s", subscription.channel.decode(), type(refusal).__name__)
 
     async def adopt(self, subscription: Subscription) -> None:
         """Ask the server for a subscription, and do not wait for its answer."""
@@ -221,6 +224,7 @@ class Listener:
 
     async def _reconnect(self) -> None:
         """Connect, and subscribe to what is wanted."""
+        self._is_given_up = False
         connection = await self._connect()
         async with self._sending:
             self._connection = connection
@@ -252,7 +256,7 @@ class Listener:
         self._sent.extend(commands)
         words: list[Command] = [(sent.verb, sent.channel) if sent.channel else (sent.verb,) for sent in commands]
         with anyio.fail_after(_SEND_TIMEOUT):
-            await connection.send_packed_command(connection.pack_commands(words), check_health=False)
+            await transmit(connection, *words)
 
     async def _watch(self) -> None:
         """Ask a server that is silent whether it is there: a connection can be dead without anybody having said so."""
@@ -274,7 +278,7 @@ class Listener:
         connection = self._connection
         assert connection is not None, "connected before"
         with anyio.CancelScope() as self._hearing:
-            while True:
+            while not self._is_given_up:
                 try:
                     reply = await connection.read_response(disable_decoding=True)
                 except ResponseError as refusal:

@@ -13,17 +13,25 @@ from .commands import Replicas, evaluate, evaluate_confirmed, scan, send
 from .connections import Connect, DirectConnection, SharedConnections, make_closed_error
 from .listener import Listener, Subscription
 from .scripts import Script
+from .sentinel import SentinelMaster
 from .servers import OnMessage, ScriptCall, Servers
 
 T = TypeVar("T")
 
 
 class SingleServer(Servers):
-    """One server, or the one that is the master at the moment: whoever makes the connections knows where that is."""
+    """One server, or the one that Sentinels name as the master of a set.
 
-    def __init__(self, connect: Connect, replicas: Replicas) -> None:
+    Args:
+        connect: Makes a connection to it.
+        replicas: How many have to confirm an append.
+        master: Knows when it is another one.
+    """
+
+    def __init__(self, connect: Connect, replicas: Replicas, master: SentinelMaster | None = None) -> None:
         self._connect = connect
         self._replicas = replicas
+        self._master = master
         self._appending: DirectConnection | None = None
         self._reading: SharedConnections | None = None
         self._listener: Listener | None = None
@@ -33,12 +41,16 @@ class SingleServer(Servers):
         self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)
         self._reading = SharedConnections(self._connect)
         self._listener = Listener(self._connect)
+        if self._master is not None:
+            await self._master.open(self._reconnect)
         await send(self._reading, "PING")
         await self._listener.open()
-        await self._listener.hear_notices(notices, on_notice)
+        await self._listener.subscribe_if_allowed(Subscription.to_notices(notices, on_notice))
 
     @override
     async def aclose(self) -> None:
+        if self._master is not None:
+            await self._master.aclose()
         if self._listener is not None:
             await self._listener.aclose()
         for part in (self._appending, self._reading):
@@ -72,6 +84,11 @@ class SingleServer(Servers):
     @override
     async def unsubscribe(self, channel: str) -> None:
         await _open(self._listener).unsubscribe(channel)
+
+    def _reconnect(self) -> None:
+        for part in (self._appending, self._reading, self._listener):
+            if part is not None:
+                part.reconnect()
 
     @override
     def scan(self, pattern: str) -> AsyncIterator[str]:

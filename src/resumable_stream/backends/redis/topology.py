@@ -83,7 +83,7 @@ def _of_url(url: str, replicas: Replicas) -> Servers:
     asking = Connections(pool.connection_class, {n: v for n, v in settings.items() if n not in _MASTERS_OWN} | own)
     sentinels = [partial(asking.connect, address) for address in _addresses(found["hosts"], _SENTINEL_PORT)]
     master = SentinelMaster(sentinels, unquote(service["name"]), Connections(pool.connection_class, settings))
-    return SingleServer(master.connect, replicas)
+    return SingleServer(master.connect, replicas, master)
 
 
 def _addresses(hosts: str, default_port: int) -> list[Address]:
@@ -124,7 +124,7 @@ def _watched(pool: SentinelConnectionPool, replicas: Replicas) -> SingleServer:
         min_other_sentinels=manager.min_other_sentinels,
         host=getattr(manager, "_force_master_ip", None),  # which older versions do not have
     )
-    return SingleServer(master.connect, replicas)
+    return SingleServer(master.connect, replicas, master)
 
 
 def _cluster(client: RedisCluster, replicas: Replicas) -> ClusterServers:
