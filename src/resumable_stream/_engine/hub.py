@@ -230,7 +230,7 @@ class Hub:
             self._updating.discard(feed)
 
     async def _subscribe(self, feed: Feed) -> None:
-        if feed.stream_id in self._subscribed or feed.is_published_here:
+        if feed.stream_id in self._subscribed or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
             return
         try:
             await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed.stream_id))
@@ -238,8 +238,9 @@ class Hub:
             # The log can still be read, now and each time that the stream was silent for a while.
             _logger.debug("could not subscribe, reading the log instead: %s", error)
         else:
-            if self._feeds.get(feed.stream_id) is feed:
-                self._subscribed.add(feed.stream_id)
+            self._subscribed.add(feed.stream_id)
+            if self._feeds.get(feed.stream_id) is not feed:
+                self._drop_subscription(feed)  # the last reader left meanwhile
 
     async def _catch_up(self, feed: Feed) -> None:
         has_all = False

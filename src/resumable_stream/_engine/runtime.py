@@ -150,6 +150,8 @@ class Runtime:
             await started.wait()
         except BaseException:
             await self.stop()
+            with anyio.CancelScope(shield=True):
+                await self._backend.aclose()  # once more, if the host was cancelled before its first step
             raise
 
     async def stop(self) -> None:
@@ -356,8 +358,10 @@ class Runtime:
     async def _take_over(self, feed: Feed, source: Source) -> None:
         claim = self._terms.new_claim(allow_lost=True)
         outcome: asyncio.Future[Acquired] = asyncio.get_running_loop().create_future()
-        await self._acquire_and_publish(feed.stream_id, claim, source, outcome)
-        error = outcome.exception()
+        try:
+            await self._acquire_and_publish(feed.stream_id, claim, source, outcome)
+        finally:
+            error = outcome.exception()  # looked at in any case, so that nobody complains
         if error is not None and not isinstance(error, BackendUnavailableError):
             _logger.warning("could not take over stream %s: %s", feed.stream_id, type(error).__name__)
             self._offers.pop(feed, None)

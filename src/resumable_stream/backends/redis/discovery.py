@@ -127,8 +127,12 @@ class Discovery:
             await asyncio.wait([self._refreshing])
 
     def _candidates(self) -> list[Address]:
-        known = self._layout.nodes
-        return [*random.sample(known, len(known)), *(address for address in self._start if address not in known)]
+        """Return masters, then replicas, then where we started: each process in another order."""
+        masters = self._layout.masters
+        replicas = [address for address in self._layout.nodes if address not in masters]
+        random.shuffle(masters)
+        random.shuffle(replicas)
+        return list(dict.fromkeys([*masters, *replicas, *self._start]))
 
     async def _ask(self, address: Address) -> Layout:
         connection = DirectConnection(partial(self._connections.connect, address), _ASK_TIMEOUT)
