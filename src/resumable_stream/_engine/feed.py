@@ -119,6 +119,8 @@ class Feed:
         if self.window.stop == page.info.length and end is not None:
             if end.state is not StreamState.LOST:
                 self.finish(end)
+        elif end is not None and end.state is StreamState.STOPPED and page.info.length < start:
+            self.finish(end)  # what was handed on while the store was away is not in the log, and nothing will be
         elif page.info.length < start or self.window.stop == start < page.info.length:
             self.fail(StreamGoneError(self.stream_id))  # the store lost chunks that it had accepted
         return self.is_over or self.window.stop >= page.info.length
