@@ -15,7 +15,7 @@ from tests.stores import InCluster, InFakeRedis, InMemory, InRedis, InSentinel, 
 
 REAL_SERVERS = sorted(binaries())
 SET_SERVER = "redis-server" if "redis-server" in REAL_SERVERS else REAL_SERVERS[-1]
-STORE_KINDS = ["memory", "fakeredis", SET_SERVER, "sentinel", "cluster"]
+STORE_KINDS = ["memory", "fakeredis", SET_SERVER, "cluster"]  # what Sentinels watch is one server, once it is found
 ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS, "sentinel", "cluster"]
 
 GetServer = Callable[[str], Server]

@@ -132,6 +132,11 @@ class Member:
         if not _answers(self.port, self._process):
             raise RuntimeError(f"{self._binary} did not start:\n{(self._folder / 'server.log').read_text()}")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """End it without a word. May be called twice."""
         if self._process is not None:
@@ -297,6 +302,13 @@ class ClusterSet:
         """Return when all other members know another master of a slot."""
         others = [member for member in self.members if member is not old]
         wait_until(lambda: all(self._master_port(member, slot) not in {None, old.port} for member in others))
+
+    def repair(self) -> None:
+        """Start again what was ended, and return when a failover would work."""
+        for member in self.members:
+            if not member.is_running:
+                member.start()
+        self.wait_until_whole()
 
     def wait_until_whole(self) -> None:
         """Return when every member sees six that are up, and every replica is in step."""

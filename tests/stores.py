@@ -119,9 +119,10 @@ class InCluster(InRedis):
 
     @override
     async def check_clean(self) -> None:
-        for master in self.servers.masters:
-            async with Redis(port=master.port, protocol=2) as client:
-                await _check_server(client)
+        for member in self.servers.members:
+            async with Redis(port=member.port, protocol=2) as client:
+                if (await client.role())[0] == b"master":
+                    await _check_server(client)
 
 
 async def _check_server(client: Redis) -> None:

@@ -138,9 +138,13 @@ class Modelled:
         return self.since_retention(now) < self.claim.tombstone
 
     def is_lost(self, now: float) -> bool:
-        """Whether it may be taken over."""
+        """Whether it is lost, and can still be read."""
         ended = self.ended(now)
         return ended is not None and ended[0].state is StreamState.LOST and self.is_readable(now)
+
+    def may_be_taken_over(self, claim: Claim, now: float) -> bool:
+        """Whether who makes this claim takes it over."""
+        return self.is_lost(now) and claim.allow_lost and claim.lost_epoch in (0, self.epoch)
 
     def describe(self, now: float) -> StreamInfo:
         """Return what a store should say of it."""
@@ -187,18 +191,18 @@ class Model:
     def acquire(self, stream_id: str, claim: Claim) -> tuple[Acquired, bool]:
         """Return the answer, and whether a lost stream was taken over."""
         stream = self.find(stream_id)
-        was_lost = stream is not None and stream.is_lost(self.now)
+        is_taken_over = stream is not None and stream.may_be_taken_over(claim, self.now)
         if stream is None:
             if not claim.allow_new:
                 return Acquired(is_publisher=False, info=None), False
             stream = Modelled(stream_id, claim, self.now, self.now + claim.lease, generation=claim.token)
             self.streams[stream_id] = stream
             self.generations[stream_id].append(claim.token)
-        elif was_lost and claim.allow_lost:
+        elif is_taken_over:
             stream.epoch, stream.epoch_start = stream.epoch + 1, stream.length
             stream.claim, stream.leased_until = claim, self.now + claim.lease
         is_owner = stream.claim.token == claim.token
-        return Acquired(is_owner, stream.describe(self.now)), was_lost and claim.allow_lost
+        return Acquired(is_owner, stream.describe(self.now)), is_taken_over
 
     def append(self, append: Append) -> tuple[set[AppendStatus], Push | None]:
         """Return which status the answer may have, and what is pushed."""
@@ -277,7 +281,9 @@ ids = st.sampled_from(IDS)
 sides = st.sampled_from([0, 1])
 mostly = st.sampled_from([True, True, True, False])
 seconds = st.sampled_from([100.0, 2.0, 0.0])
-claims_made = st.builds(Claim, st.just(""), st.sampled_from([8.0, 1.0]), seconds, seconds, mostly, mostly)
+leases = st.sampled_from([8.0, 1.0])
+epochs = st.sampled_from([0, 0, 1, 2])
+claims_made = st.builds(Claim, st.just(""), leases, seconds, seconds, mostly, mostly, epochs)
 ends = [
     End(StreamState.DONE),
     End(StreamState.FAILED, error_type="ValueError", error_message='"ü"\n\x00'),
@@ -380,8 +386,7 @@ class Contract(RuleBasedStateMachine):
         """Somebody deletes a stream."""
         existed = self.run(self.sides[at].backend.delete(stream_id))
         is_known = self.model.find(stream_id) is not None
-        if is_known or stream_id not in self.model.streams:  # else something may be left of it, or not
-            assert existed is is_known
+        assert existed is is_known
         self.model.streams.pop(stream_id, None)
         if is_known:
             self.run(self.has_news(stream_id))
@@ -567,10 +572,10 @@ class OnFakeRedis(Contract):
             self.patched.stop()
 
 
-@pytest.mark.parametrize("machine", [OnMemory, OnFakeRedis])
-def test_backends_keep_the_contract(machine: type[Contract]) -> None:
+@pytest.mark.parametrize(("machine", "examples"), [(OnMemory, 150), (OnFakeRedis, 60)])
+def test_backends_keep_the_contract(machine: type[Contract], examples: int) -> None:
     """Whatever callers do at whatever time, each answer, page and push is what the contract says."""
-    run_state_machine_as_test(machine, settings=profile(examples=60, steps=40))
+    run_state_machine_as_test(machine, settings=profile(examples, steps=40))
 
 
 # --- Whole contexts --------------------------------------------------------------------------------------------------
@@ -963,9 +968,8 @@ class Contexts(RuleBasedStateMachine):
         page = self.store.read(reading.answer.stream_id, 0, 0)
         was_lost = self.is_disturbed and (page is None or page.info.epoch > 1 or page.info.state is StreamState.LOST)
         if isinstance(error, PublisherFailedError):
-            if not reading.process.is_dead:  # else it may have failed to read the text that it took over
-                assert error.error_type.endswith("FactoryError")
-                assert reading.answer.fails
+            assert error.error_type.endswith("FactoryError")
+            assert reading.answer.fails
         elif isinstance(error, PublisherLostError):
             assert was_lost
         elif isinstance(error, StreamGoneError):
@@ -984,4 +988,4 @@ class Contexts(RuleBasedStateMachine):
 
 def test_contexts_keep_their_promises() -> None:
     """Whatever is lost, doubled, away or dead: readers get a true text, whole where it is done, and nobody hangs."""
-    run_state_machine_as_test(Contexts, settings=profile(examples=100, steps=20))
+    run_state_machine_as_test(Contexts, settings=profile(examples=150, steps=25))

@@ -1,12 +1,18 @@
-"""Promise 1 across processes: real ones, on real servers."""
+"""Promises 1 and 6 across processes: real ones, on real servers."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import anyio
+import pytest
+
+from resumable_stream import StreamState
 from tests.stores import InRedis
 
 _ROUNDS = 20
@@ -84,3 +90,55 @@ def test_fifty_tasks_in_five_processes_race(redis_store: InRedis, tmp_path: Path
 def _line(racer: subprocess.Popen[str]) -> str:
     assert racer.stdout is not None
     return racer.stdout.readline().strip()
+
+
+_FROZEN = """
+import asyncio, sys
+from resumable_stream import ResumableStreamContext
+
+async def endless():
+    try:
+        while True:
+            yield "x"
+            await asyncio.sleep(0.001)
+    finally:
+        print("closed", flush=True)
+
+async def main():
+    async with ResumableStreamContext.from_url(sys.argv[1], key_prefix=sys.argv[2], lease=0.5) as context:
+        stream = await context.resumable_stream("s", endless)
+        print(await anext(stream), flush=True)
+        try:
+            async for _ in stream:
+                pass
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("pause", [1.0, 6.0])
+@pytest.mark.parametrize("redis_store", ["redis-6.2"], indirect=True)
+async def test_frozen_process_is_fenced(redis_store: InRedis, pause: float) -> None:
+    """Promise 6: a process frozen past its lease, and past all time-outs, appends nothing when it wakes up."""
+    process = subprocess.Popen(  # noqa: ASYNC220  # as quick as the other way, and its output is read by threads
+        [sys.executable, "-c", _FROZEN, redis_store.url, redis_store.prefix], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert await asyncio.to_thread(_line, process) == "x"
+        await anyio.sleep(0.3)
+        process.send_signal(signal.SIGSTOP)
+        await anyio.sleep(pause)
+        async with redis_store.make_context() as context:
+            before = await context.info("s")
+            process.send_signal(signal.SIGCONT)
+            with anyio.fail_after(10):
+                assert await asyncio.to_thread(_line, process) == "closed"
+                assert await asyncio.to_thread(_line, process) == "PublisherLostError"
+            assert await context.info("s") == before
+            assert before is not None
+            assert before.state is StreamState.LOST
+    finally:
+        process.kill()
+        process.communicate()

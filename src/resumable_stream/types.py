@@ -275,7 +275,7 @@ class Limits:
     reader further behind reads on from the log."""
     outage_bytes: int = 64 * 1024 * 1024
     """Chunks of all streams of this context that are kept while the store is away. A stream for which there is no room
-    goes on for the readers in this process, and has failed for all others. In the end the readers here are told, too."""
+    goes on for the readers in this process, who are told at its end, and has failed for all others."""
     page_bytes: int = 256 * 1024
     """How much one read takes from the log. The last entry of a page may go over it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -22,8 +23,9 @@ _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
 _TICK = 0.25
 _PATIENCE = 4
-"""Ticks without an answer after which the store counts as away. Ticks and not seconds: a process that was itself frozen
-had none, and its appends are to be refused as those of anybody who lost the lease."""
+"""Ticks without an answer after which the store counts as away. Ticks and not seconds: see `Flusher.watch`."""
+_FROZEN = 1.0
+"""Seconds between two ticks that say that the process was frozen."""
 
 
 class Appender(Protocol):
@@ -37,6 +39,9 @@ class Appender(Protocol):
 
     def on_unavailable(self) -> None:
         """Learn that the store is away. The append is repeated until it is back."""
+
+    def on_unsure(self) -> None:
+        """Learn that the append is repeated, although it may not have been the store that was away."""
 
     def on_unreachable(self, error: BackendError) -> None:
         """Learn that it is not known what became of the append, and that it is not repeated."""
@@ -61,6 +66,7 @@ class Flusher:
         self._wake: anyio.Event | None = None
         self._wake_retry: anyio.Event | None = None
         self._unanswered_ticks: int | None = None
+        self._ticked_at = self._awake_since = -math.inf
         self._is_in_trouble = False
         self._is_closed = False
 
@@ -104,9 +110,15 @@ class Flusher:
             await self._repeat()
 
     async def watch(self) -> None:
-        """Notice a store that does not answer, until cancelled."""
+        """Notice a store that does not answer, until cancelled, and tell it from a process that was frozen itself.
+
+        A call that was under way then fails, too, but not because the store was away: the publishers of such a process
+        are to be refused like all who lost their lease.
+        """
+        self._ticked_at = anyio.current_time()
         while True:
             await anyio.sleep(_TICK)
+            self._note_tick()
             if self._unanswered_ticks is not None:
                 self._unanswered_ticks += 1
                 if self._unanswered_ticks > _PATIENCE:
@@ -123,20 +135,20 @@ class Flusher:
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
-        failure = _closed()
+        failure, sent_at = _closed(), anyio.current_time()
         self._unanswered_ticks = 0
         try:
             answered = list(zip(appenders, await self._backend.append(appends), strict=True))
         except BackendUnavailableError:
             for appender, append in zip(appenders, appends, strict=True):
-                self._repeat_later(appender, append)
+                self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
             appenders.clear()
         except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
             failure = backend_error(error, "append")
         else:
             for (appender, answer), append in zip(answered, appends, strict=True):
                 if answer.status is AppendStatus.UNAVAILABLE:
-                    self._repeat_later(appender, append)
+                    self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
                 else:
                     appender.on_appended(answer)
             appenders.clear()
@@ -152,35 +164,55 @@ class Flusher:
         repeated = dict(islice(self._unavailable.items(), _fitting(self._unavailable.values())))
         if not repeated:
             return
+        sent_at = anyio.current_time()
         try:
             answers = await self._backend.append(list(repeated.values()))
             answered = list(zip(repeated, answers, strict=True))
         except BackendUnavailableError:
-            return
+            answered = [(appender, Appended(AppendStatus.UNAVAILABLE)) for appender in repeated]
         except Exception as error:  # noqa: BLE001  # a task boundary, as above
             for appender in repeated:
                 if self._unavailable.pop(appender, None) is not None:
                     appender.on_unreachable(backend_error(error, "append"))
             return
         for appender, answer in answered:
-            append = self._unavailable.pop(appender, None)
-            if append is None:
-                continue  # withdrawn meanwhile
-            if answer.status is AppendStatus.UNAVAILABLE:
-                self._unavailable[appender] = append  # behind the others: it may be away for long
-            else:
-                self._backoff.reset()
-                appender.on_appended(answer)
+            self._on_repeated(appender, answer, sent_at)
         if not self._unavailable:
             self._note_recovery()
 
-    def _repeat_later(self, appender: Appender, append: Append) -> None:
+    def _on_repeated(self, appender: Appender, answer: Appended, sent_at: float) -> None:
+        append = self._unavailable.pop(appender, None)
+        if append is None:
+            return  # withdrawn meanwhile
+        if answer.status is not AppendStatus.UNAVAILABLE:
+            self._backoff.reset()
+            appender.on_appended(answer)
+            return
+        self._unavailable[appender] = append  # behind the others: it may be away for long
+        if self._was_awake_since(sent_at):
+            self._note_trouble()
+            appender.on_unavailable()
+
+    def _repeat_later(self, appender: Appender, append: Append, *, is_sure: bool) -> None:
         self._unavailable[appender] = append
-        appender.on_unavailable()
-        self._note_trouble()
+        if is_sure:
+            appender.on_unavailable()
+            self._note_trouble()
+        else:
+            appender.on_unsure()
         if self._wake_retry is not None:
             self._wake_retry.set()
             self._wake_retry = None
+
+    def _note_tick(self) -> None:
+        now = anyio.current_time()
+        if now - self._ticked_at > _FROZEN:
+            self._awake_since = now
+        self._ticked_at = now
+
+    def _was_awake_since(self, moment: float) -> bool:
+        """Whether this process was not frozen since then."""
+        return moment >= self._awake_since and anyio.current_time() - self._ticked_at <= _FROZEN
 
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:

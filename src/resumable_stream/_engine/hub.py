@@ -30,8 +30,8 @@ _TICK = 0.25
 _LONGEST_DELAY = 2.0
 _GRACE = 0.5
 """How long readers wait for somebody to take over a lost stream, in seconds, until they are told that it is lost."""
-_GRACE_AFTER_OUTAGE = 3.0
-"""The same after the store was away: its publisher, if it lives, tries to be back within a second."""
+_GRACE_AFTER_OUTAGE = 5.0
+"""The same after the store was away: its publisher, if it lives, tries to be back within a second or two."""
 
 
 class Hub:
@@ -67,6 +67,7 @@ class Hub:
         self._unread: deque[Feed] = deque()
         self._wake_reading: anyio.Event | None = None
         self._unwanted: deque[str] = deque()
+        self._unsubscribing: dict[str, anyio.Event] = {}
         self._wake: anyio.Event | None = None
         self._back_at = -math.inf
         self._is_closed = False
@@ -167,10 +168,14 @@ class Hub:
             if stream_id in self._feeds and not self._feeds[stream_id].is_published_here:
                 continue  # somebody came meanwhile
             self._subscribed.discard(stream_id)
+            is_over = self._unsubscribing[stream_id] = anyio.Event()
             try:
                 await self._backend.unsubscribe(stream_id)
             except Exception as error:  # noqa: BLE001  # a task boundary: the others are to be unsubscribed from too
                 _logger.warning("could not unsubscribe: %s", type(error).__name__)
+            finally:
+                del self._unsubscribing[stream_id]
+                is_over.set()
 
     async def watch(self) -> None:
         """Read the log of streams that were silent, for as long as they are, until cancelled.
@@ -210,7 +215,7 @@ class Hub:
         self._drop_subscription(feed)
 
     def _drop_subscription(self, feed: Feed) -> None:
-        if feed.stream_id in self._subscribed or feed in self._updating:
+        if feed.stream_id in self._subscribed:  # one that is under way is undone when it is done
             self._unwanted.append(feed.stream_id)
             if self._wake is not None:
                 self._wake.set()
@@ -230,6 +235,8 @@ class Hub:
             self._updating.discard(feed)
 
     async def _subscribe(self, feed: Feed) -> None:
+        if feed.stream_id in self._unsubscribing:  # what is called later may be carried out earlier
+            await self._unsubscribing[feed.stream_id].wait()
         if feed.stream_id in self._subscribed or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
             return
         try:

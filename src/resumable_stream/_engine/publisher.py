@@ -204,6 +204,10 @@ class Publisher:
             self._give_up_log(_lost_chunks(), info.length)
         self._wake()
 
+    def on_unsure(self) -> None:
+        """The append is repeated, as it may not have been made."""
+        self._is_repeated = True
+
     def on_unavailable(self) -> None:
         """The store is away, and the append is repeated until it is back."""
         self._is_repeated = True
@@ -221,7 +225,7 @@ class Publisher:
     def _on_accepted(self, answer: Appended) -> None:
         append, batch = self._outbox.acknowledge()
         # One that was accepted before is accepted again after the lease has lapsed, too: the next answer will tell.
-        self._was_unavailable, self._is_repeated = self._is_repeated, False
+        self._was_unavailable, self._is_repeated = self._was_unavailable and self._is_repeated, False
         if batch.chunks:
             self.feed.offer(Block(batch.first, batch.chunks), batch.size)
         self._recover()

@@ -212,7 +212,7 @@ class ClusterServers(Servers):
             task.add_done_callback(self._retiring.discard)
         if self._shards is not None:
             self._shards.place_again()
-        if self._listener is not None and self._discovery.anywhere not in layout.nodes:
+        if self._listener is not None and self._discovery.anywhere not in (*layout.masters, *layout.replicas):
             self._listener.reconnect()
 
 

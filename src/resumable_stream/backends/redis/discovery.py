@@ -128,8 +128,7 @@ class Discovery:
 
     def _candidates(self) -> list[Address]:
         """Return masters, then replicas, then where we started: each process in another order."""
-        masters = self._layout.masters
-        replicas = [address for address in self._layout.nodes if address not in masters]
+        masters, replicas = list(self._layout.masters), list(self._layout.replicas)
         random.shuffle(masters)
         random.shuffle(replicas)
         return list(dict.fromkeys([*masters, *replicas, *self._start]))

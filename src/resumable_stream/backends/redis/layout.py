@@ -20,22 +20,20 @@ class Layout(NamedTuple):
 
     owners: list[Address | None]
     """The master of each slot, or ``None``: nobody serves it."""
-    nodes: list[Address]
-    """All masters that have slots, then their replicas."""
+    masters: list[Address]
+    """The masters that have slots."""
+    replicas: list[Address]
+    """Theirs, as far as they are up."""
 
     @classmethod
     def empty(cls) -> Layout:
         """Return what is known at first: nothing."""
-        return cls([None] * SLOTS, [])
+        return cls([None] * SLOTS, [], [])
 
     def with_owner(self, slot: int, owner: Address) -> Layout:
-        """Return the same with another owner of one slot."""
-        return Layout([*self.owners[:slot], owner, *self.owners[slot + 1 :]], self.nodes)
-
-    @property
-    def masters(self) -> list[Address]:
-        """The masters that have slots."""
-        return list(dict.fromkeys(owner for owner in self.owners if owner is not None))
+        """Return the same with another owner of one slot. Who had it before may have others."""
+        owners = [*self.owners[:slot], owner, *self.owners[slot + 1 :]]
+        return self._replace(owners=owners, masters=list(dict.fromkeys([*self.masters, owner])))
 
 
 def slot_of(name: str) -> int:
@@ -53,7 +51,7 @@ def decode_layout(reply: Sequence[Any], asked: Address, remap: Remap | None) -> 
         owners[first : last + 1] = [master] * (last + 1 - first)
         masters.append(master)
         replicas += others
-    return Layout(owners, list(dict.fromkeys(masters + replicas)))
+    return Layout(owners, list(dict.fromkeys(masters)), replicas)
 
 
 def resolve(host: bytes | str | None, port: int, asked: Address, remap: Remap | None) -> Address:
