@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -45,6 +46,8 @@ class Ending:
     """On the clock that all processes of a machine share."""
     longest_wait: float
     """Between two chunks, in seconds."""
+    lag: float
+    """For how many of the last few seconds its process waited for the processor."""
     count: int
     lost: int
     doubled: int
@@ -200,8 +203,10 @@ class WorkerProcess:
             del self._answers[number]
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not by the process object, which would take the exit code away from the event loop, if there is one.
+        if self.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def _is_over(self) -> bool:
         return bool(self._pumps) and self._pumps[0].done()

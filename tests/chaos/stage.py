@@ -31,7 +31,8 @@ T = TypeVar("T")
 PATIENCE = 60.0
 """Seconds after which what has not come to its end hangs."""
 PROMPTNESS = 1.0
-"""How much later than its lease a lost publisher is noticed at the latest, in seconds: promised."""
+"""How much later than its lease a lost publisher is noticed at the latest, in seconds: promised to processes that get
+their turn on the processor."""
 
 LOCAL_PAUSE = 2.0
 """How long readers in the publisher's process wait at most, in seconds, when the server falls silent. One passes before
@@ -205,7 +206,7 @@ class Stage:
                 continue
             took = reading.ending.at - since
             self.tally.worst = max(self.tally.worst, took)
-            if took > lease + PROMPTNESS:
+            if took > lease + PROMPTNESS + reading.ending.lag:
                 self.tally.late += 1
                 self.note(f"a reader of {reading.spec.stream_id} learned after {took:.2f} s")
 
@@ -216,7 +217,7 @@ class Stage:
                 continue
             waited = reading.ending.longest_wait
             self.tally.worst = max(self.tally.worst, waited)
-            if waited > at_most:
+            if waited > at_most + reading.ending.lag:
                 self.tally.late += 1
                 self.note(f"a reader of {reading.spec.stream_id} waited for {waited:.2f} s")
 

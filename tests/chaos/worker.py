@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,8 @@ from .canon import Evidence, Spec, is_canonical, make_chunk
 
 _PACES = (0, 0, 0, 1, 4)
 """Chunks come in bursts, as those of most models do."""
+_LAG_INTERVAL = 0.05
+_LAG_MEMORY = 4.0
 _READERS_TIMEOUT = 10.0
 """Seconds in which the readers of a context that was left have to end."""
 
@@ -34,8 +37,9 @@ _READERS_TIMEOUT = 10.0
 class Worker:
     """Reads, publishes and asks as it is told."""
 
-    def __init__(self, context: ResumableStreamContext, name: str) -> None:
+    def __init__(self, context: ResumableStreamContext, name: str, lag: Lag) -> None:
         self._context = context
+        self._lag = lag
         self._name = name
         self._runs = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,6 +86,7 @@ class Worker:
             end=end,
             at=time.monotonic(),
             longest_wait=reading.longest_wait,
+            lag=self._lag.recent(),
             **reading.evidence.to_dict(),
         )
 
@@ -112,8 +117,31 @@ class Worker:
                 due += spec.pace * moments.choice(_PACES)
                 await anyio.sleep_until(due)
         finally:
-            await checkpoint()  # a clean-up may await
-            say("closed", stream_id=spec.stream_id, writer=writer)
+            try:
+                await checkpoint()  # a clean-up may await, and is cancelled itself if the end was near
+            finally:
+                say("closed", stream_id=spec.stream_id, writer=writer)
+
+
+class Lag:
+    """Measures for how long this process had to wait for its turn on the processor."""
+
+    def __init__(self) -> None:
+        self._delays: deque[tuple[float, float]] = deque()
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        while True:
+            due = time.monotonic() + _LAG_INTERVAL
+            await anyio.sleep(_LAG_INTERVAL)
+            now = time.monotonic()
+            self._delays.append((now, now - due))
+            while self._delays[0][0] < now - _LAG_MEMORY:
+                self._delays.popleft()
+
+    def recent(self) -> float:
+        """Return the seconds by which it was late, of the latest few."""
+        return sum(delay for _, delay in self._delays)
 
 
 class _Reading:
@@ -191,7 +219,9 @@ async def main(name: str, url: str, limits: dict[str, int] | None = None, **sett
     loop = asyncio.get_running_loop()
     context = ResumableStreamContext.from_url(url, limits=Limits(**(limits or {})), **settings)  # type: ignore[arg-type]  # which setting is which, the parent knows
     await context.__aenter__()
-    worker = Worker(context, name)
+    lag = Lag()
+    measuring = asyncio.create_task(lag.run())
+    worker = Worker(context, name, lag)
     serving = asyncio.create_task(_serve(worker))
     loop.add_signal_handler(signal.SIGTERM, serving.cancel)
     with suppress(asyncio.CancelledError):
@@ -201,6 +231,7 @@ async def main(name: str, url: str, limits: dict[str, int] | None = None, **sett
     with suppress(asyncio.CancelledError):
         await leaving
     await worker.wait_for_readers()
+    measuring.cancel()
 
 
 if __name__ == "__main__":

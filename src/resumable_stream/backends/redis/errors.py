@@ -54,7 +54,7 @@ _PASSING_CODES = {
 }
 
 
-class UnconfirmedError(RedisError):
+class UnconfirmedError(TimeoutError):
     """Fewer replicas than asked for confirmed an append in time."""
 
 

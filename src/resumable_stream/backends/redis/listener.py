@@ -29,11 +29,11 @@ class Subscription:
     """What is to be heard on one channel, and by whom."""
 
     def __init__(self, channel: str, on_message: OnMessage, on_missed: Callable[[], None]) -> None:
-        self.channel = channel.encode()
+        self.channel: bytes = channel.encode()
         self.on_message = on_message
         """Raises `ValueError` for a message that is none of ours."""
         self.on_missed = on_missed
-        self.is_answered = anyio.Event()
+        self.is_answered: anyio.Event = anyio.Event()
         """Set when a server confirmed or refused it for the first time."""
         self.refusal: Exception | None = None
 

@@ -24,7 +24,7 @@ class Node:
     def __init__(self, address: Address, connections: Connections, replicas: Replicas) -> None:
         connect = partial(connections.connect, address)
         self.address = address
-        self.reading = SharedConnections(connect)
+        self.reading: SharedConnections = SharedConnections(connect)
         self._appending = DirectConnection(connect, replicas.reply_timeout)
         self._replicas = replicas
         self._patience = _PATIENCE + (replicas.timeout if replicas.number else 0)

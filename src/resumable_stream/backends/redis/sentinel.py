@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import anyio
 from redis.asyncio.connection import AbstractConnection
@@ -47,7 +48,7 @@ class SentinelMaster:
 
     def __init__(
         self,
-        sentinels: Sequence[Connect],
+        sentinels: Sequence[Callable[[], Awaitable[Any]]],  # the driver's connections have no types to show
         service: str,
         connections: Connections,
         *,
@@ -121,7 +122,7 @@ class SentinelMaster:
         for sentinel in list(self._sentinels):
             try:
                 with anyio.fail_after(_ASK_TIMEOUT):
-                    connection = await sentinel()
+                    connection: AbstractConnection = await sentinel()
             except (RedisError, OSError) as error:
                 problem = error
                 continue
