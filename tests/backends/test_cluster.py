@@ -200,6 +200,8 @@ async def test_slot_that_moves(each_store: InCluster) -> None:
             for _ in range(20):
                 await append_and_read()
                 await anyio.sleep(0.01)
+        layout = backend._servers._discovery.layout  # type: ignore[attr-defined]
+        assert layout.owners[slot] == target.address  # it is not redirected for ever
         is_sharded = follower._servers.push_command == "SPUBLISH"  # type: ignore[attr-defined]
         with anyio.fail_after(SOON):
             while is_sharded and None not in pushes.received:
