@@ -91,8 +91,8 @@ def test_import_loads_no_driver_and_no_framework() -> None:
 
 
 def test_import_is_fast() -> None:
-    """Importing the package takes less than 100 ms more than importing anyio."""
-    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    """Importing the package takes less than 100 ms of processor time more than importing anyio."""
+    code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
     base, ours = (
         min(float(_run(code.format(modules))) for _ in range(7))  # what it takes when nothing else disturbs
         for modules in ("anyio", "anyio, resumable_stream")

@@ -47,7 +47,7 @@ class Ending:
     longest_wait: float
     """Between two chunks, in seconds."""
     lag: float
-    """For how many of the last few seconds its process waited for the processor."""
+    """For how many seconds its process waited for the processor meanwhile."""
     count: int
     lost: int
     doubled: int

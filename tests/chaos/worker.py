@@ -14,7 +14,6 @@ import random
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -29,7 +28,6 @@ from .canon import Evidence, Spec, is_canonical, make_chunk
 _PACES = (0, 0, 0, 1, 4)
 """Chunks come in bursts, as those of most models do."""
 _LAG_INTERVAL = 0.05
-_LAG_MEMORY = 4.0
 _READERS_TIMEOUT = 10.0
 """Seconds in which the readers of a context that was left have to end."""
 
@@ -74,6 +72,7 @@ class Worker:
 
     async def _read(self, number: int, spec: list[Any], role: str, style: str, tells: bool) -> None:
         reading = _Reading(number, Spec(*spec), tells)
+        lag_before = self._lag.total
         try:
             end = await reading.read(self._opener(reading.spec, role), style)
         except ResumableStreamError as error:
@@ -86,7 +85,7 @@ class Worker:
             end=end,
             at=time.monotonic(),
             longest_wait=reading.longest_wait,
-            lag=self._lag.recent(),
+            lag=self._lag.total - lag_before,
             **reading.evidence.to_dict(),
         )
 
@@ -127,21 +126,15 @@ class Lag:
     """Measures for how long this process had to wait for its turn on the processor."""
 
     def __init__(self) -> None:
-        self._delays: deque[tuple[float, float]] = deque()
+        self.total: float = 0.0
+        """In seconds, since the beginning."""
 
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
             due = time.monotonic() + _LAG_INTERVAL
             await anyio.sleep(_LAG_INTERVAL)
-            now = time.monotonic()
-            self._delays.append((now, now - due))
-            while self._delays[0][0] < now - _LAG_MEMORY:
-                self._delays.popleft()
-
-    def recent(self) -> float:
-        """Return the seconds by which it was late, of the latest few."""
-        return sum(delay for _, delay in self._delays)
+            self.total += time.monotonic() - due
 
 
 class _Reading:

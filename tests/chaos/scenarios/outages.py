@@ -17,7 +17,8 @@ from ..stage import LOCAL_PAUSE, STYLES, Stage, staged
 from ..tally import Tally
 
 _STREAMS = 50
-_LEASES = (1.0, 10.0)
+_LEASES = (2.0, 15.0)
+"""Shorter than some of the outages, and longer than all."""
 _PAUSE = 3.0
 
 Crew = Sequence[WorkerProcess]
