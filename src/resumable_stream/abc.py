@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import Self
+
+from .chat_types import Chat, ChatChange, ChatInfo, ChatPage, StreamRecord
 from .types import Acquired, Append, Appended, Claim, Page, Push, RawChunk, StreamInfo
 
-__all__ = ["Codec", "OnNotice", "OnPush", "StreamBackend"]
+__all__ = ["ChatStore", "Codec", "OnNotice", "OnPush", "StreamBackend"]
 
 OnPush = Callable[["Push | None"], None]
 """Called with what was pushed, or with ``None``: something may have been missed, read the log."""
@@ -97,8 +100,8 @@ class StreamBackend(ABC):
         An append is *accepted* if the stream is running under its generation and epoch, the lease has not lapsed, and
         the log ends at ``first``. One without chunks and end renews the lease.
 
-        An append that was accepted before, and is repeated while it is the last one of its stream, is accepted again
-        and changes nothing.
+        An append that was accepted before, and is repeated while it is the last one of its stream and its epoch the
+        newest, is accepted again and changes nothing.
 
         An answer to an accepted append says whether the stream was asked to stop, and why.
 
@@ -158,3 +161,110 @@ class StreamBackend(ABC):
 
         A stream that exists all the while is described exactly once. One that comes or goes meanwhile may be missing.
         """
+
+
+class ChatStore(ABC):
+    """Keeps chats: their owners, their messages, the record of their streams, and which of these is active.
+
+    One store object serves one event loop. Its methods may be called from many tasks at once, and several processes
+    may work on the same chats.
+
+    **Changes are atomic**, and are made one after the other: a change happens whole or not at all, no reader sees
+    half of one, and of two that are made at the same time neither undoes the other. What a method returned has been
+    kept: it is there after a crash of the process. (A store in memory lives as long as its process.)
+
+    **Time** is the store's own.
+
+    **Cancellation.** A cancelled call was either carried out or not; it was never carried out in part.
+
+    **Errors.** What a method cannot do for reasons outside its arguments is a `ChatStoreError`. It fails within
+    seconds. Ids, messages and sizes were checked by the caller: an id may be any text of 1 to 256 characters, and
+    names nothing but its chat, message or stream; and so is an owner. All that is JSON comes back as it was given; what
+    is not JSON is refused with an `InvalidMessageError`, and nothing is done.
+
+    ``async with store:`` connects it, and closes it in the end.
+    """
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.connect()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Get ready. Called once, before anything else.
+
+        Raises:
+            ChatStoreError: The store cannot be reached, or is not one that this class can work with.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go of all that was opened, and of nothing else. Works after a failed `connect`, and twice."""
+
+    @abstractmethod
+    async def create(self, chat_id: str, owner: str, metadata: Mapping[str, Any]) -> ChatInfo:
+        """Make a chat without messages.
+
+        Of all who create the same one at the same time, one succeeds.
+
+        Raises:
+            ChatExistsError: There is one with this id, whoever owns it.
+        """
+
+    @abstractmethod
+    async def describe(self, chat_id: str) -> ChatInfo | None:
+        """Return what is known of a chat, or ``None``: there is none."""
+
+    @abstractmethod
+    async def load(self, chat_id: str) -> Chat | None:
+        """Return a chat with its messages, both as they are at one moment; or ``None``: there is none."""
+
+    @abstractmethod
+    async def list(self, owner: str, limit: int, after: str | None) -> ChatPage:
+        """Return the chats of an owner, those created last first.
+
+        Whoever goes from page to page sees each chat that exists all the while exactly once.
+
+        Args:
+            owner: Of the chats.
+            limit: How many to return at most; at least 1.
+            after: What the page before says is next; ``None``: begin with the newest.
+
+        Raises:
+            InvalidPositionError: ``after`` is nothing that a page says.
+        """
+
+    @abstractmethod
+    async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
+        """Change a chat, if the conditions hold: in one atomic step. Its version grows by one.
+
+        Returns:
+            The chat as it is then.
+
+        Raises:
+            ChatNotFoundError: There is no such chat.
+            ChatChangedError: A condition does not hold. Nothing was changed.
+        """
+
+    @abstractmethod
+    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
+        """Forget a chat, its messages and the record of its streams.
+
+        Returns:
+            The streams that it had, oldest first; or ``None``: there was no such chat.
+        """
+
+    @abstractmethod
+    async def list_streams(self, chat_id: str) -> Sequence[StreamRecord]:
+        """Return the streams of a chat, oldest first; none if there is no such chat."""
+
+    @abstractmethod
+    async def find_by_stream(self, stream_id: str) -> ChatInfo | None:
+        """Return the chat in which a stream was recorded, or ``None``: there is none."""

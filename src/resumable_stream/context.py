@@ -129,6 +129,16 @@ class ResumableStreamContext:
                 _logger.info("REDIS_URL is not set: streams are kept in memory, for this process alone")
         return cls(_backend_from_url(url, key_prefix), **settings)
 
+    @property
+    def codec(self) -> Codec | None:
+        """What turns the values of factories into chunks; ``None``: they are text or bytes already."""
+        return self._codec
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this context is being left just now: what is cancelled then, is so for that reason."""
+        return self._runtime.is_leaving
+
     async def __aenter__(self) -> Self:
         """Connect to the store.
 

@@ -8,6 +8,9 @@
     │   ├── InvalidPositionError
     │   ├── InvalidFactoryError
     │   ├── InvalidChunkError
+    │   │   └── InvalidMessageChunkError    no message can be made of it
+    │   ├── InvalidChatIdError
+    │   ├── InvalidMessageError
     │   └── InvalidSettingError
     ├── LimitExceededError                  a limit of `Limits` was reached
     ├── ContextClosedError (RuntimeError)   the context is not entered yet, or has been left
@@ -17,8 +20,16 @@
     ├── PublisherError                      the stream ended without being done; all its chunks were delivered
     │   ├── PublisherFailedError            its factory raised
     │   └── PublisherLostError              its publisher died, or lost its lease
-    └── BackendError                        the store could not do what was asked
-        └── BackendUnavailableError         it is away, or too busy, or full: later it may
+    ├── BackendError                        the store could not do what was asked
+    │   └── BackendUnavailableError         it is away, or too busy, or full: later it may
+    ├── ChatError                           a chat is not, or not now, what the caller takes it for
+    │   ├── AuthenticationRequiredError (PermissionError)   nobody is signed in
+    │   ├── ChatForbiddenError (PermissionError)            it belongs to somebody else
+    │   ├── ChatNotFoundError (LookupError)                 there is none
+    │   ├── ChatExistsError                                 a new one was asked for, and the id is taken
+    │   ├── ChatBusyError                                   an answer is being made in it
+    │   └── ChatChangedError                                somebody else changed it first
+    └── ChatStoreError                      the chat store could not do what was asked
 
 `InvalidChunkError`, `InvalidFactoryError` and `LimitExceededError` can also happen inside a run, where nobody is there
 to catch them: then they are recorded as what the stream failed of.
@@ -27,13 +38,24 @@ to catch them: then they are recorded as what the stream failed of.
 from __future__ import annotations
 
 __all__ = [
+    "AuthenticationRequiredError",
     "BackendError",
     "BackendUnavailableError",
+    "ChatBusyError",
+    "ChatChangedError",
+    "ChatError",
+    "ChatExistsError",
+    "ChatForbiddenError",
+    "ChatNotFoundError",
+    "ChatStoreError",
     "ConcurrentReadError",
     "ContextClosedError",
+    "InvalidChatIdError",
     "InvalidChunkError",
     "InvalidFactoryError",
     "InvalidInputError",
+    "InvalidMessageChunkError",
+    "InvalidMessageError",
     "InvalidPositionError",
     "InvalidSettingError",
     "InvalidStreamIdError",
@@ -71,6 +93,18 @@ class InvalidChunkError(InvalidInputError):
     """The factory yielded something that cannot be logged: a wrong type, or not the type of the chunks before."""
 
 
+class InvalidMessageChunkError(InvalidChunkError):
+    """A chunk that cannot be folded into a message: it lacks what its type needs, or names what is not there."""
+
+
+class InvalidChatIdError(InvalidInputError):
+    """The chat id is empty, too long, or has a character outside letters, digits and ``_ . : -``."""
+
+
+class InvalidMessageError(InvalidInputError):
+    """The message is no object with an id, a role and parts, or is not one that a user may send."""
+
+
 class InvalidSettingError(InvalidInputError):
     """A setting of the context is out of range, or a URL names no known backend."""
 
@@ -79,7 +113,7 @@ class LimitExceededError(ResumableStreamError):
     """A limit was reached.
 
     Attributes:
-        limit: The name of the setting, as in `Limits`, or ``max_streams`` of a store in memory.
+        limit: The name of the setting, as in `Limits` or `ChatLimits`, or ``max_streams`` of a store in memory.
         maximum: Its value.
     """
 
@@ -180,3 +214,60 @@ class BackendError(ResumableStreamError):
 
 class BackendUnavailableError(BackendError):
     """The store cannot be reached, is starting, is full, or is changing its master. The same may work later."""
+
+
+class ChatError(ResumableStreamError):
+    """Base of what a chat has against a caller. Nothing was done.
+
+    Attributes:
+        chat_id: Of the chat; empty if the caller named none.
+    """
+
+    _text = "chat {!r} does not allow it"
+
+    def __init__(self, chat_id: str = "") -> None:
+        super().__init__(chat_id)
+        self.chat_id = chat_id
+
+    def __str__(self) -> str:
+        return self._text.format(self.chat_id)
+
+
+class AuthenticationRequiredError(ChatError, PermissionError):
+    """Chats belong to users, and nobody is signed in."""
+
+    _text = "nobody is signed in"
+
+
+class ChatForbiddenError(ChatError, PermissionError):
+    """The chat belongs to somebody else."""
+
+    _text = "chat {!r} belongs to somebody else"
+
+
+class ChatNotFoundError(ChatError, LookupError):
+    """There is no such chat."""
+
+    _text = "there is no chat {!r}"
+
+
+class ChatExistsError(ChatError):
+    """A new chat was asked for, and its id is taken: by the caller's own, or by somebody else's."""
+
+    _text = "chat {!r} exists"
+
+
+class ChatBusyError(ChatError):
+    """An answer is being made in the chat. Wait for its end, or stop it."""
+
+    _text = "an answer is being made in chat {!r}"
+
+
+class ChatChangedError(ChatError):
+    """Somebody else changed the chat first. Load it again, and decide anew."""
+
+    _text = "somebody else changed chat {!r} first"
+
+
+class ChatStoreError(ResumableStreamError):
+    """The chat store is away, refused a command, or holds what cannot be. The driver's error is the cause."""

@@ -122,6 +122,13 @@ class ResumableStream(Generic[T]):
         """
         return _Iterator(self._next_block)
 
+    def encoded_blocks(self) -> AsyncIterator[StreamBlock]:
+        """Iterate as `blocks` does, over chunks as they are logged: without a codec they are the same.
+
+        For wires that carry what the codec wrote, such as JSON, and need not have it read and written again.
+        """
+        return _Iterator(self._next_encoded_block)
+
     async def aclose(self) -> None:
         """Stop reading. The stream itself goes on. A read that waits in another task, and any later one, just ends.
 
@@ -152,10 +159,16 @@ class ResumableStream(Generic[T]):
         return StreamEvent(self._event_id(index), index, chunk)
 
     async def _next_block(self) -> StreamBlock:
+        return await self._next_decoded_block(self._decode)
+
+    async def _next_encoded_block(self) -> StreamBlock:
+        return await self._next_decoded_block(None)
+
+    async def _next_decoded_block(self, decode: Callable[[RawChunk], Any] | None) -> StreamBlock:
         while self._offset >= len(self._block.chunks):
             await self._advance()
         index, chunks = self.index, self._block.chunks[self._offset :]
-        decoded = chunks if self._decode is None else [self._decode(chunk) for chunk in chunks]
+        decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
         self._offset = len(self._block.chunks)
         return StreamBlock(self._event_id(self.index - 1), index, decoded)
 

@@ -435,3 +435,36 @@ async def test_factory_that_is_not_callable(factory: Any) -> None:
         for method in (context.resumable_stream, context.create_new_resumable_stream):
             with pytest.raises(InvalidFactoryError):
                 await method("s", factory)
+
+
+async def test_blocks_can_be_had_as_they_are_logged(store: Store) -> None:
+    """Encoded blocks have what the codec wrote, with the same positions; both forms share one position."""
+    values = [{"word": "ä"}, {"word": "b"}, {"word": "c"}]
+    async with store.make_context(codec=JSONCodec()) as context:
+        stream = await context.resumable_stream("s", factory_of(values))
+        assert await take(stream, 1) == values[:1]
+        assert stream is not None
+        encoded: list[Any] = []
+        async for block in stream.encoded_blocks():
+            assert block.index == len(encoded) + 1
+            encoded += block.chunks
+        assert encoded == ['{"word":"b"}', '{"word":"c"}']
+        assert block.event_id == stream.event_id
+
+
+async def test_context_says_whether_it_is_being_left(store: Store) -> None:
+    """A factory that is cancelled because the context is left can know that; before and after, it is not being left."""
+    seen: list[bool] = []
+    context = store.make_context()
+
+    async def factory() -> AsyncIterator[str]:
+        seen.append(context.is_leaving)
+        try:
+            yield "a"
+            await anyio.sleep_forever()
+        finally:
+            seen.append(context.is_leaving)
+
+    async with context:
+        await take(await context.resumable_stream("s", factory), 1)
+    assert [*seen, context.is_leaving] == [False, True, False]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ..exceptions import InvalidPositionError, InvalidStreamIdError
+from ..exceptions import InvalidChatIdError, InvalidPositionError, InvalidStreamIdError
 
-# Without braces, an id cannot end the hash tag of a Redis key; without slashes and spaces, it is one segment of a URL.
-_STREAM_ID = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
+# Without braces, an id cannot end the hash tag of a Redis key; without slashes and spaces, it is one segment of a URL,
+# and one that clients leave as it is, which dots alone are not.
+_STREAM_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.:-]+", re.ASCII)
+_MAX_CHAT_ID = 256
 _EVENT_ID = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,15})", re.ASCII)
 
 
@@ -22,8 +24,19 @@ def check_stream_id(stream_id: object, max_length: int) -> str:
     if not 1 <= len(stream_id) <= max_length:
         raise InvalidStreamIdError(f"a stream id has 1 to {max_length} characters, not {len(stream_id)}")
     if not _STREAM_ID.fullmatch(stream_id):
-        raise InvalidStreamIdError("a stream id has only letters a-z and A-Z, digits, and _ . : -")
+        raise InvalidStreamIdError("a stream id has only letters a-z and A-Z, digits, and _ . : -, and is not . or ..")
     return stream_id
+
+
+def check_chat_id(chat_id: object) -> str:
+    """Return ``chat_id`` if it is one. It looks like a stream id.
+
+    Raises:
+        InvalidChatIdError: It is none.
+    """
+    if not isinstance(chat_id, str) or not 1 <= len(chat_id) <= _MAX_CHAT_ID or not _STREAM_ID.fullmatch(chat_id):
+        raise InvalidChatIdError(f"a chat id has 1 to {_MAX_CHAT_ID} letters a-z and A-Z, digits, and _ . : -")
+    return chat_id
 
 
 def format_event_id(generation: str, index: int) -> str:

@@ -173,6 +173,11 @@ class Runtime:
         if not host.cancelled():
             host.result()
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether publishers are coming to their end because the context is left."""
+        return self._tasks is not None and self._leaving.is_set()
+
     async def acquire(self, stream_id: str, source: Source, *, allow_new: bool) -> Acquired:
         """Ask the store, and start the publisher if the caller became it. Cancelling the call does not undo that.
 

@@ -12,6 +12,17 @@ _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 _RECORD = ":record"
 
 
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` if keys can begin with it.
+
+    Raises:
+        InvalidSettingError: It is empty or too long, or has a character that is not allowed.
+    """
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidSettingError("key_prefix has 1 to 100 characters: letters a-z and A-Z, digits, and _ . : -")
+    return prefix
+
+
 class StreamKeys(NamedTuple):
     """Keys and channel of one stream. The braces make a Redis Cluster keep both keys on one node."""
 
@@ -24,9 +35,7 @@ class Keys:
     """Names under one prefix."""
 
     def __init__(self, prefix: str) -> None:
-        if not _PREFIX.fullmatch(prefix):
-            raise InvalidSettingError("key_prefix has 1 to 100 characters: letters a-z and A-Z, digits, and _ . : -")
-        self._prefix = prefix
+        self._prefix = check_prefix(prefix)
 
     @property
     def notices(self) -> str:

@@ -1,0 +1,1 @@
+"""What the clients of the AI SDK speak: UI message streams (ai@5 to ai@7) and data streams (ai@4)."""

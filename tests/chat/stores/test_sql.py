@@ -1,0 +1,322 @@
+"""Chats in SQL databases: the tables, and what is not the contract's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from resumable_stream.chat.changes import PagePosition
+from resumable_stream.chat.stores.sql import SQLChatStore, statements
+from resumable_stream.chat.stores.sql.tables import METADATA, REVISION, VERSION_TABLE
+from resumable_stream.chat_types import ChatChange, StreamRecord
+from resumable_stream.exceptions import ChatStoreError, ContextClosedError, InvalidSettingError
+from resumable_stream.testing.chat_store_suite.harness import error_of
+from tests.chat.stores.conftest import GetPostgreSQL, MakePlace
+from tests.chat.stores.kinds import InPostgreSQL, InSQLite
+
+_CHANGE = ChatChange(put=[{"id": "m"}], begin=StreamRecord("s", ""))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, make_place: MakePlace) -> AsyncIterator[InSQLite]:
+    """An empty database, without tables."""
+    made = make_place(request.param)
+    assert isinstance(made, InSQLite)
+    if isinstance(made, InPostgreSQL):
+        await made.make_database()
+    yield made
+    await made.check_clean()
+
+
+@pytest.fixture
+async def engine(database: InSQLite) -> AsyncIterator[AsyncEngine]:
+    """An engine of the user's own."""
+    made = create_async_engine(database.url)
+    yield made
+    await made.dispose()
+
+
+async def _ask(engine: AsyncEngine, *queries: str) -> Sequence[Any]:
+    async with engine.begin() as connection:
+        for query in queries[:-1]:
+            await connection.execute(text(query))
+        result = await connection.execute(text(queries[-1]))
+        return result.all() if result.returns_rows else []
+
+
+_MIGRATE = """
+import asyncio, sys
+{code}
+
+async def main():
+    await asyncio.to_thread(sys.stdin.readline)
+    await store.migrate()
+    async with store:
+        await store.create(sys.argv[1], "o", {{}})
+
+print("ready", flush=True)
+asyncio.run(main())
+"""
+
+
+def _migrate_at_once(code: str) -> list[int]:
+    command = [sys.executable, "-W", "error", "-c", _MIGRATE.format(code=code)]
+    processes = [
+        subprocess.Popen([*command, f"c{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for number in range(5)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [process.wait(timeout=60) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+async def test_processes_migrate_at_once(database: InSQLite) -> None:
+    """Of several processes that migrate at once, each succeeds, and the tables are made once."""
+    assert await anyio.to_thread.run_sync(_migrate_at_once, database.code) == [0] * 5
+    async with database.make_store() as store:
+        assert len((await store.list("o", 10, None)).chats) == 5
+
+
+async def test_tasks_migrate_at_once(database: InSQLite, tmp_path: Path) -> None:
+    """Nor do several tasks of one process get in each other's way, whether it is the same database or another."""
+    other = InSQLite(tmp_path / "other")
+    await anyio.Path(tmp_path / "other").mkdir()
+    stores = [(database, other)[number % 2].make_store() for number in range(6)]
+    async with anyio.create_task_group() as tasks:
+        for store in stores:
+            tasks.start_soon(store.migrate)
+    for store in stores:
+        async with store:
+            assert await store.describe("c") is None
+
+
+async def test_migrating_keeps_what_is_there(database: InSQLite) -> None:
+    """Migrating again changes nothing, also while the store is in use."""
+    await database.make_store().migrate()
+    async with database.make_store() as store:
+        info = await store.create("c", "o", {"title": "T"})
+        await store.migrate()
+        assert await store.describe("c") == info
+
+
+async def test_tables_are_missing(database: InSQLite) -> None:
+    """Without tables, connecting fails and says what to do."""
+    store = database.make_store()
+    assert "await store.migrate()" in str(await error_of(store.connect(), ChatStoreError))
+    await store.aclose()
+
+
+@pytest.mark.parametrize(("revision", "remedy"), [("0000", "await store.migrate()"), ("9999", "update")])
+async def test_tables_of_another_version(database: InSQLite, engine: AsyncEngine, revision: str, remedy: str) -> None:
+    """With tables of another version, connecting fails and says which, and what to do."""
+    await SQLChatStore(engine).migrate()
+    await _ask(engine, f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
+    store = database.make_store()
+    error = str(await error_of(store.connect(), ChatStoreError))
+    assert revision in error
+    assert remedy in error
+    await store.aclose()
+
+
+async def test_migrations_make_the_tables(engine: AsyncEngine) -> None:
+    """What the migrations make is what the code works with."""
+
+    def differences(connection: Connection) -> list[Any]:
+        options = {"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        found: list[Any] = compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+        return found
+
+    await SQLChatStore(engine).migrate()
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+def test_last_migration() -> None:
+    """There is one line of migrations, and its end is the version that the code asks for."""
+    script = ScriptDirectory(str(Path(statements.__file__).parent / "migrations"))
+    assert script.get_heads() == [REVISION]
+
+
+async def test_rows_of_a_chat_go_with_it(database: InSQLite) -> None:
+    """Messages and streams belong to a chat: the database itself deletes them with it."""
+    store = database.make_store()
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+        await store.save("c", _CHANGE)
+        assert store._own_engine is not None
+        await _ask(store._own_engine, "DELETE FROM resumable_chats")
+        for table in ("resumable_messages", "resumable_streams"):
+            assert await _ask(store._own_engine, f"SELECT * FROM {table}") == []
+        with pytest.raises(SQLAlchemyError):
+            await _ask(store._own_engine, "INSERT INTO resumable_messages VALUES ('x', 1, 'm', '{}')")
+
+
+async def test_deletion_does_not_need_foreign_keys(engine: AsyncEngine) -> None:
+    """With an engine that does not have SQLite look after foreign keys, nothing is left of a deleted chat either."""
+    store = SQLChatStore(engine)
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+        await store.save("c", _CHANGE)
+        await store.delete("c")
+    for table in ("resumable_chats", "resumable_messages", "resumable_streams"):
+        assert await _ask(engine, f"SELECT * FROM {table}") == []
+
+
+_MANY = "FROM generate_series(1, 9999) i"
+_FILL = (
+    f"INSERT INTO resumable_chats SELECT 'c' || i, 'o' || i % 50, i, i, 1, 's' || i, '{{}}' {_MANY}",
+    f"INSERT INTO resumable_streams SELECT 'c' || i, 1, 's' || i, i, '' {_MANY}",
+    "ANALYZE resumable_chats, resumable_streams",
+)
+
+
+async def test_indexes_are_used(engine: AsyncEngine) -> None:
+    """A page of chats, and the chat of a stream, are found by an index, without sorting."""
+    await SQLChatStore(engine).migrate()
+    position = PagePosition(1.0, "c")
+    by_owner = [statements.page("o", 10, after) for after in (None, position)]
+    by_stream = "SELECT chat_id FROM resumable_streams WHERE stream_id = 's'"
+    queries = [str(page.compile(engine.sync_engine, compile_kwargs={"literal_binds": True})) for page in by_owner]
+    explain = "EXPLAIN QUERY PLAN"
+    if engine.dialect.name == "postgresql":  # which looks at what is in a table before it decides
+        explain = "EXPLAIN"
+        await _ask(engine, *_FILL)
+    for query, index in zip([*queries, by_stream], ["owner", "owner", "stream_id"], strict=True):
+        plan = await _ask(engine, f"{explain} {query}")
+        assert index in str(plan)
+        assert not any(word in str(plan) for word in ("Sort", "TEMP B-TREE", "Seq Scan", "SCAN"))
+
+
+async def test_engine_of_the_user_is_left_alone(engine: AsyncEngine) -> None:
+    """An engine that was passed in is not closed, gets back what was borrowed, and stays as it is set."""
+    disposed, borrowed, returned = list[object](), list[object](), list[object]()
+    event.listen(engine.sync_engine, "engine_disposed", disposed.append)
+    event.listen(engine.sync_engine, "checkout", lambda *call: borrowed.append(call[1]))
+    event.listen(engine.sync_engine, "checkin", lambda *call: returned.append(call[1]))
+    pool, level = engine.pool, engine.sync_engine.get_execution_options()
+    store = SQLChatStore(engine)
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+    assert disposed == []
+    assert engine.pool is pool
+    assert returned == borrowed != []
+    assert engine.sync_engine.get_execution_options() == level
+    assert len(await _ask(engine, "SELECT * FROM resumable_chats")) == 1
+
+
+async def test_engine_with_another_isolation(database: InSQLite) -> None:
+    """Whatever an engine says of isolation, of changes made at the same time none is lost."""
+    if database.url.startswith("sqlite"):
+        engine = create_async_engine(database.url, isolation_level="SERIALIZABLE")
+
+        @event.listens_for(engine.sync_engine, "connect")
+        def _leave_transactions_to_us(connection: Any, _: object) -> None:
+            connection.isolation_level = None
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+    else:
+        engine = create_async_engine(database.url, isolation_level="SERIALIZABLE")
+    store = SQLChatStore(engine)
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(store.save, "c", ChatChange(put=[{"id": str(number)}]))
+        chat = await store.load("c")
+    assert chat is not None
+    assert (chat.info.version, len(chat.messages)) == (11, 10)
+    await engine.dispose()
+
+
+async def test_failures_are_ours(database: InSQLite, engine: AsyncEngine) -> None:
+    """What the database refuses is an error of the store; the cause is there, and does not say what was sent."""
+    store = database.make_store()
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+        await _ask(engine, "DROP TABLE resumable_messages")
+        save = store.save("c", ChatChange(put=[{"id": "m", "text": "secret"}]))
+        for call in (save, store.load("c"), store.delete("c")):
+            error = await error_of(call, ChatStoreError)
+            assert isinstance(error.__cause__, SQLAlchemyError)
+            assert "secret" not in f"{error} {error.__cause__}"
+        info = await store.describe("c")
+        assert info is not None
+        assert info.version == 1
+        await _ask(engine, "UPDATE resumable_chats SET metadata = '{'")
+        assert isinstance((await error_of(store.describe("c"), ChatStoreError)).__cause__, ValueError)
+
+
+async def test_database_cannot_be_reached(postgresql_of: GetPostgreSQL, tmp_path: Path) -> None:
+    """A database that is not there is an error of the store, whatever the driver makes of it."""
+    for url in (
+        "postgresql+asyncpg://postgres@127.0.0.1:1/postgres",
+        postgresql_of().url_of("missing"),
+        f"sqlite+aiosqlite:///{tmp_path}/missing/chats.db",
+    ):
+        store = SQLChatStore.from_url(url)
+        for call in (store.migrate(), store.connect()):
+            assert (await error_of(call, ChatStoreError)).__cause__ is not None
+        await store.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "chats.db", "mysql+aiomysql://host/db", "sqlite+aiosqlite://", "sqlite:///:memory:", "sqlite+pysqlite:///x"],
+)
+def test_wrong_urls(url: str) -> None:
+    """What is not the URL of a database that chats can be kept in is refused at once."""
+    with pytest.raises(InvalidSettingError):
+        SQLChatStore.from_url(url)
+
+
+def test_driver_may_be_left_out(tmp_path: Path) -> None:
+    """A URL without a driver means the one that the extra installs."""
+    for url, driver in ((f"sqlite:///{tmp_path}/x.db", "aiosqlite"), ("postgresql://host/db", "asyncpg")):
+        store = SQLChatStore.from_url(url)
+        assert store._own_engine is not None
+        assert store._own_engine.dialect.driver == driver
+
+
+async def test_not_connected(database: InSQLite) -> None:
+    """A store that is not connected says so."""
+    await error_of(database.make_store().describe("c"), ContextClosedError)
+
+
+async def test_readers_of_sqlite_do_not_wait(make_place: MakePlace) -> None:
+    """In SQLite, who reads does not wait for who writes, nor the other way round: migrating set the journal so."""
+    place = make_place("sqlite")
+    await place.prepare()
+    async with place.make_store() as store:
+        assert isinstance(store, SQLChatStore)
+        assert store._own_engine is not None
+        assert await _ask(store._own_engine, "PRAGMA journal_mode") == [("wal",)]
