@@ -1,0 +1,1 @@
+"""Web frameworks: one thin module for each, to be imported by name."""

@@ -1,0 +1,178 @@
+"""Starlette: resumable streams as responses, and the routes of chats."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import anyio
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route as StarletteRoute
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from ..chat import ResumableChat
+from ..http import (
+    ROUTES,
+    ChatService,
+    EventStreamSettings,
+    HTTPRequest,
+    HTTPResponse,
+    Respond,
+    Route,
+    Wire,
+    parse_reading,
+    stream_response,
+)
+from ..stream import ResumableStream
+
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+
+Authenticate = Callable[[Request], "str | Awaitable[str | None] | None"]
+"""Tells who makes a request; ``None``: nobody is signed in. It may raise what the framework understands."""
+
+
+class ResumableStreamResponse(StreamingResponse):
+    """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
+
+    When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
+    nothing else. `position_of` says where a client wants to go on.
+
+    Args:
+        stream: Of text; or of values, with a codec.
+        wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
+        settings: How events are sent.
+        headers: More headers.
+        background: As Starlette has it.
+    """
+
+    def __init__(
+        self,
+        stream: ResumableStream[Any],
+        *,
+        wire: Wire = "sse",
+        settings: EventStreamSettings | None = None,
+        headers: Mapping[str, str] | None = None,
+        background: BackgroundTask | None = None,
+    ) -> None:
+        made = stream_response(stream, settings or EventStreamSettings(), wire)
+        assert not isinstance(made.body, bytes), "a stream"
+        super().__init__(made.body, headers={**made.headers, **(headers or {})}, background=background)
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Starlette itself would notice that a client has gone only when it next has something to send.
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_watch, receive, tasks.cancel_scope)
+                try:
+                    await self.stream_response(send)
+                except OSError:
+                    pass  # the client has gone
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self.body_iterator.aclose()  # type: ignore[attr-defined]  # a generator
+                tasks.cancel_scope.cancel()
+        finally:
+            if self.background is not None:
+                await self.background()
+
+
+async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+class _Streamed(ResumableStreamResponse):
+    """A response whose body is made already."""
+
+    def __init__(self, made: HTTPResponse) -> None:
+        StreamingResponse.__init__(self, made.body, made.status, made.headers)  # type: ignore[arg-type]  # an iterator
+
+
+def chat_routes(
+    chat: ResumableChat,
+    respond: Respond,
+    *,
+    authenticate: Authenticate,
+    settings: EventStreamSettings | None = None,
+    max_body_bytes: int = 8 * 1024 * 1024,
+) -> list[StarletteRoute]:
+    """Return the routes of chats, for a `Mount`, at ``/api`` most often.
+
+    Args:
+        chat: The chats.
+        respond: Makes the answers.
+        authenticate: Tells who makes a request.
+        settings: How event streams are sent.
+        max_body_bytes: Of a request.
+    """
+    service = ChatService(chat, respond, settings=settings, max_body_bytes=max_body_bytes)
+    return [
+        StarletteRoute(route.path, _endpoint(service, route, authenticate), methods=[route.method], name=route.name)
+        for route in ROUTES
+    ]
+
+
+def lifespan_of(
+    *resources: AbstractAsyncContextManager[Any],
+) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """Return a lifespan that enters these in order, and leaves them in the opposite one: the store before the context.
+
+    Leaving the context waits for answers that are being made, and saves what there is of them.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for resource in resources:
+                await stack.enter_async_context(resource)
+            yield
+
+    return lifespan
+
+
+def position_of(request: Request) -> dict[str, Any]:
+    """Return where a client wants to go on, for `ResumableStreamContext.resumable_stream`: ``**position_of(request)``.
+
+    It is a ``Last-Event-ID`` header, or ``startIndex``, ``skipCharacters`` or ``resumeAt`` in the URL.
+
+    Raises:
+        InvalidPositionError: It is malformed, or given in two forms.
+    """
+    return parse_reading(HTTPRequest(query=request.query_params, headers=request.headers))
+
+
+async def answer(service: ChatService, route: Route, user: str | None, request: Request) -> Response:
+    """Answer a request of a user's."""
+    made = await service.respond(
+        route,
+        user,
+        HTTPRequest(
+            path=request.path_params,
+            query=request.query_params,
+            headers=request.headers,
+            body=request.stream(),
+            native=request,
+        ),
+    )
+    if isinstance(made.body, bytes):
+        return Response(made.body, made.status, dict(made.headers))
+    return _Streamed(made)
+
+
+def _endpoint(
+    service: ChatService, route: Route, authenticate: Authenticate
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        user = authenticate(request)
+        if inspect.isawaitable(user):
+            user = await user
+        return await answer(service, route, user, request)
+
+    return endpoint
