@@ -17,7 +17,7 @@ import httpx
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
-OURS = ("REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "DEMO_DELAY")
+OURS = ("DATABASE_URL", "REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "DEMO_DELAY")
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,30 @@ class App:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def client(self) -> httpx.Client:
-        """Return a client, to be closed."""
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+    def client(self, user: str = "ada") -> httpx.Client:
+        """Return the client of a user, to be closed."""
+        headers = {"authorization": f"Bearer {user}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+
+    def kill(self) -> None:
+        """Kill it and its workers, without giving them a chance to say anything."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @contextmanager
-def serving(folder: Path, settings: dict[str, str], *, workers: int = 1) -> Iterator[App]:
-    """Serve the example as the Makefile does, on a free port, until the block is left."""
-    port = free_port()
+def serving(folder: Path, settings: dict[str, str], *, workers: int = 1, port: int = 0) -> Iterator[App]:
+    """Serve the example as the Makefile does, with chats in a folder, on a free port, until the block is left.
+
+    Whoever killed it inside of the block has nothing to wait for at its end.
+    """
+    port = port or free_port()
     command = ["-m", "uvicorn", "--app-dir", "examples", "chat.app:app", "--timeout-graceful-shutdown", "1"]
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
-    environment = {name: value for name, value in os.environ.items() if name not in OURS} | settings
+    environment = {name: value for name, value in os.environ.items() if name not in OURS}
+    environment |= {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/chats.db"} | settings
     log = folder / f"{port}.log"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, *command, *options],
             cwd=ROOT,
@@ -58,8 +68,7 @@ def serving(folder: Path, settings: dict[str, str], *, workers: int = 1) -> Iter
         process.wait(timeout=20)
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)  # its workers too
-            process.wait()
+            app.kill()
 
 
 def _wait_until_served(app: App) -> None:

@@ -1,0 +1,194 @@
+"""Clients below the hooks: the transport of `@workflow/ai`, a browser's `EventSource`, curl, and httpx-sse."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from httpx_sse import aconnect_sse
+from playwright.async_api import Browser
+
+from tests.e2e.proxy import Proxy, proxying
+from tests.e2e.serving import CLIENTS, install_clients
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+EVENT_SOURCE = """
+url => new Promise(resolve => {
+    const events = [];
+    const source = new EventSource(url);
+    source.onmessage = ({ data, lastEventId }) => events.push([lastEventId, data]);
+    source.onerror = () => source.readyState === EventSource.CLOSED && resolve(events);
+})
+"""
+
+
+@pytest.fixture(params=["one worker", "three workers"])
+def site(request: pytest.FixtureRequest) -> str:
+    """Where chats are served."""
+    address: str = request.getfixturevalue(request.param.replace(" ", "_"))
+    return address
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(site: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of ours, that asks and looks up what is to be expected."""
+    async with httpx.AsyncClient(base_url=site, trust_env=False, timeout=30) as client:
+        yield client
+
+
+def new_chat() -> str:
+    """The id of a chat that does not exist."""
+    return f"chat-{uuid4().hex}"
+
+
+async def ask(client: httpx.AsyncClient, chat: str, question: str) -> str:
+    """Start an answer without reading it. Returns the id of its stream."""
+    message = {"id": "question", "role": "user", "parts": [{"type": "text", "text": question}]}
+    async with client.stream("POST", "/api/chat", json={"id": chat, "message": message}) as response:
+        assert response.status_code == 200
+        return response.headers["x-resumable-stream-id"]
+
+
+async def logged(client: httpx.AsyncClient, stream: str) -> list[Any]:
+    """All chunks of an answer, once it has ended."""
+    response = await client.get(f"/api/chat/{stream}/stream")
+    assert response.status_code == 200
+    return [json.loads(data) for data in data_of(response.text)]
+
+
+def data_of(text: str) -> list[str]:
+    """The data of the events in a body, without the word about the end."""
+    *data, done = re.findall(r"^data: (.*)$", text, re.MULTILINE)
+    assert done == "[DONE]"
+    return data
+
+
+async def run_transport(**settings: Any) -> dict[str, Any]:
+    """Run Node with the transport."""
+    install_clients()
+    process = await asyncio.create_subprocess_exec(
+        "node", "workflow.mjs", json.dumps(settings), cwd=CLIENTS, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+@asynccontextmanager
+async def cutting(site: str, *, cut_after: int = 7, cleanly: bool = True) -> AsyncIterator[Proxy]:
+    """Run a proxy that cuts streams off."""
+    async with proxying([site], cut_after=cut_after, cleanly=cleanly) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("cleanly", [True, False], ids=["ended", "broken"])
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+async def test_workflow_transport(site: str, client: httpx.AsyncClient, shape: str, cleanly: bool) -> None:
+    """A question whose answer is cut off after each seven chunks is answered in full, in order, and with each once."""
+    chat = new_chat()
+    question = "think 40 sheep"
+    async with cutting(site, cleanly=cleanly) as proxy:
+        result = await run_transport(
+            site=proxy.url, chat=chat, shape=shape, question=question, maxErrors=3 if cleanly else 100
+        )
+    chunks = await logged(client, result["run"])
+    assert result["chunks"] == chunks
+    assert result["ends"] == [{"chatId": chat, "chunkIndex": len(chunks)}]
+    assert proxy.cuts >= len(chunks) // 7
+    if cleanly:
+        starts = [request.query for request in proxy.requests if request.method == "GET"]
+        assert starts == [f"startIndex={start}" for start in range(7, len(chunks), 7)]
+
+
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+async def test_workflow_transport_reads_the_tail(site: str, client: httpx.AsyncClient, shape: str) -> None:
+    """With a negative index the transport gets the last chunks so far, and all that follow, though it is cut off."""
+    chat = new_chat()
+    stream = await ask(client, chat, "count 80 sheep")
+    async with client.stream("GET", f"/api/chat/{stream}/stream") as response:
+        async for line in response.aiter_lines():
+            if "sheep20 " in line:
+                break
+    async with cutting(site) as proxy:
+        result = await run_transport(site=proxy.url, chat=chat, shape=shape, stream=stream, startIndex=-10)
+    chunks = await logged(client, stream)
+    got = result["chunks"]
+    assert got == chunks[-len(got) :]
+    assert 10 < len(got) < len(chunks)
+    assert result["ends"] == [{"chatId": chat, "chunkIndex": len(chunks)}]
+    starts = [int(request.query.removeprefix("startIndex=")) for request in proxy.requests]
+    assert starts == [-10, *range(len(chunks) - len(got) + 7, len(chunks), 7)]
+
+
+async def test_workflow_transport_reads_the_tail_of_an_ended_answer(site: str, client: httpx.AsyncClient) -> None:
+    """With a negative index the transport gets the last chunks of an answer that is complete."""
+    chat = new_chat()
+    stream = await ask(client, chat, "count 30 sheep")
+    chunks = await logged(client, stream)
+    result = await run_transport(site=site, chat=chat, shape="nested", stream=stream, startIndex=-5)
+    assert result["chunks"] == chunks[-5:]
+
+
+@pytest.mark.parametrize(("by", "cleanly"), [("chat", False), ("stream", True)])
+async def test_event_source(site: str, client: httpx.AsyncClient, chromium: Browser, by: str, cleanly: bool) -> None:
+    """A browser's own EventSource gets each chunk once across ten disconnects, and stops when all was said."""
+    chat = new_chat()
+    page = await chromium.new_page()
+    stream = await ask(client, chat, "count 100 sheep")
+    async with cutting(site, cut_after=10, cleanly=cleanly) as proxy:
+        await page.goto(f"{proxy.url}/api/chats")  # a page of the same origin
+        path = f"/api/chat/{chat if by == 'chat' else stream}/stream"
+        events = await page.evaluate(EVENT_SOURCE, path)
+        await page.close()
+    chunks = await logged(client, stream)
+    assert [json.loads(data) for _, data in events if data != "[DONE]"] == chunks
+    indices = [int(event_id.rpartition("-")[2]) for event_id, data in events if data != "[DONE]"]
+    assert indices == list(range(len(chunks)))
+    assert proxy.cuts >= 10
+    statuses = [request.status for request in proxy.requests if request.path == path]
+    assert statuses == [200] * (proxy.cuts + 1) + [204]
+
+
+async def test_curl(site: str, client: httpx.AsyncClient) -> None:
+    """`curl -N` gets each event when it happens."""
+    stream = await ask(client, new_chat(), "count 60 sheep")
+    process = await asyncio.create_subprocess_exec(
+        "curl", "-sN", f"{site}/api/chat/{stream}/stream", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    text = (await process.stdout.readuntil(b"sheep3 ")).decode()
+    assert "sheep60" not in text
+    text += (await process.communicate())[0].decode()
+    assert process.returncode == 0
+    assert [json.loads(data) for data in data_of(text)] == await logged(client, stream)
+
+
+async def test_httpx_sse(site: str, client: httpx.AsyncClient) -> None:
+    """With httpx-sse, which leaves reconnecting to its user, each chunk comes once, and then a 204."""
+    chat = new_chat()
+    stream = await ask(client, chat, "count 60 sheep")
+    data, last = [], ""
+    async with cutting(site, cleanly=False) as proxy, httpx.AsyncClient(trust_env=False) as reader:
+        while True:
+            url, headers = f"{proxy.url}/api/chat/{chat}/stream", {"last-event-id": last} if last else {}
+            async with aconnect_sse(reader, "GET", url, headers=headers) as source:
+                if source.response.status_code == 204:
+                    break
+                try:
+                    async for event in source.aiter_sse():
+                        if event.data:  # and not just a word about retrying
+                            last = event.id
+                            data.append(event.data)
+                except httpx.TransportError:
+                    pass  # as it was cut off
+    assert [json.loads(text) for text in data if text != "[DONE]"] == await logged(client, stream)
