@@ -10,35 +10,42 @@ ROUNDS ?= 1
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: help demo test test-lowest e2e lint format types docs bench chaos soak clean
+.PHONY: help demo demo-react test test-lowest e2e lint format types docs bench chaos soak golden clean
 
 help:
-	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=, REDIS_URL=, OPENAI_API_KEY=)"
+	@echo "make demo    serve the example chat on http://$(HOST):$(PORT)   (PORT=, WORKERS=,"
+	@echo "             REDIS_URL=, DATABASE_URL=, OPENAI_API_KEY=)"
+	@echo "make demo-react    the same, and its other page at /react/, which is built; needs Node"
 	@echo "make test    run all tests, with coverage"
 	@echo "make test-lowest   run the package's tests with the lowest versions that it allows"
-	@echo "make e2e     try the example's page in Chromium, which has to be installed"
+	@echo "make e2e     try the example's pages and clients from npm in Chromium; needs that, and Node"
 	@echo "make lint    check style      make format  mend style"
 	@echo "make types   check types      make docs    build the docs and run their code"
-	@echo "make chaos   kill and cut off servers and processes while streams run, for 25 minutes   (ROUNDS=0.1: a tenth)"
+	@echo "make chaos   kill and cut off servers and processes while streams run, for 16 minutes   (ROUNDS=0.1: a tenth)"
 	@echo "make soak    many streams for a minute: does anything grow?"
+	@echo "make golden  ask the AI SDK again what it makes of chunks; needs Node"
 	@echo "make bench   measure          make clean   remove what the other targets made"
 
 demo: $(VENV)/demo.installed
 	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		--timeout-graceful-shutdown 3
 
+demo-react:
+	cd examples/chat/react && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run build
+	$(MAKE) demo
+
+# What waits for other processes shares the processor; what times them has it alone.
 test: $(VENV)/test.installed
-	$(RUN) coverage erase
-	$(RUN) coverage run -m pytest $(ARGS)
-	$(RUN) coverage combine -q
+	$(RUN) pytest --numprocesses 3 --dist loadfile --ignore tests/chaos --cov --cov-report= $(ARGS)
+	$(RUN) pytest tests/chaos --cov --cov-append --cov-report=
 	$(RUN) coverage report --fail-under=95
 	$(RUN) coverage report --include='*/resumable_stream/_core/*' --fail-under=100
 
 # The lowest versions that the metadata allows, in an environment of their own.
 test-lowest:
 	$(MAKE) .venv-lowest/lowest.installed VENV=.venv-lowest
-	.venv-lowest/bin/python -m pytest tests --ignore=tests/examples --ignore=tests/chaos --ignore=tests/test_model.py \
-		-k "not uvloop" $(ARGS)
+	.venv-lowest/bin/python -m pytest tests --numprocesses 3 --dist loadfile --ignore tests/examples --ignore tests/chaos \
+		--ignore tests/integrations/test_servers.py --ignore tests/answers --ignore tests/test_model.py -k "not uvloop" $(ARGS)
 
 e2e: $(VENV)/e2e.installed
 	$(RUN) pytest tests/e2e $(ARGS)
@@ -53,7 +60,8 @@ format: $(VENV)/lint.installed
 
 types: $(VENV)/types.installed
 	$(RUN) mypy
-	PYTHONPATH=src $(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
+	PYTHONPATH=src:$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+		$(VENV)/bin/basedpyright --pythonpath $(VENV)/bin/python --ignoreexternal --verifytypes resumable_stream
 
 docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
@@ -68,6 +76,10 @@ chaos: $(VENV)/test.installed
 
 soak: $(VENV)/test.installed
 	$(RUN) tests.chaos --soak --rounds $(ROUNDS)
+
+golden: $(VENV)/test.installed
+	cd tests/golden && npm ci && node make_golden.mjs
+	$(RUN) tests.protocols.translated && cd tests/golden && node make_wire.mjs
 
 clean:
 	rm -rf $(VENV) .venv-lowest build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
