@@ -16,8 +16,9 @@ __all__ = ["ChatStore", "Codec", "OnNotice", "OnPush", "StreamBackend"]
 OnPush = Callable[["Push | None"], None]
 """Called with what was pushed, or with ``None``: something may have been missed, read the log."""
 
-OnNotice = Callable[[str], None]
-"""Called with the id of a stream whose publisher should renew its lease now: the answer has news for it."""
+OnNotice = Callable[["str | None"], None]
+"""Called with the id of a stream whose publisher should renew its lease now: the answer has news for it. Or with
+``None``: the store cannot be heard just now, so that other publishers may be cut off from it, too."""
 
 
 class Codec(ABC):
@@ -60,8 +61,9 @@ class StreamBackend(ABC):
         """Get ready. Called once, before anything else.
 
         ``on_notice`` is called, until `aclose`, when a stream of the store was asked to stop, taken over, or deleted,
-        wherever its publisher is. Like a push it is a hint, and may be lost or doubled. It is called on the event loop
-        and must neither block nor raise.
+        wherever its publisher is. Like a push it is a hint, and may be lost or doubled. With ``None`` it is called when
+        the store cannot be heard any more, at once, and then now and again until it can. It is called on the event
+        loop and must neither block nor raise.
 
         Raises:
             BackendError: The store cannot be reached, or is not one that this backend can work with.

@@ -364,6 +364,27 @@ async def test_closing_while_connecting() -> None:
             await connection.aclose(lambda: ContextClosedError("closed"))
 
 
+async def test_who_cannot_hear_is_told(one_store: InRedis, proxy: TcpProxy) -> None:
+    """When the connection breaks on which pushes are heard, that is told at once, and until there is another."""
+    heard: list[str | None] = []
+    backend = backend_through(proxy, one_store)
+    await backend.connect(heard.append)
+    try:
+        await proxy.refuse()
+        await proxy.cut()
+        with anyio.fail_after(SOON):
+            while len(heard) < 3:
+                await anyio.sleep(0.01)
+        await proxy.accept()
+        pushes = Pushes()
+        await backend.subscribe("s", pushes)
+        await append(backend, await create(backend), 0, ["a"])
+        await pushes.wait_for(1)
+    finally:
+        await backend.aclose()
+    assert set(heard) == {None}
+
+
 async def test_half_open_subscriptions(
     one_store: InRedis, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

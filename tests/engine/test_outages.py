@@ -229,6 +229,34 @@ async def test_outage_longer_than_the_lease() -> None:
         assert (info.epoch, info.state) == (2, StreamState.DONE)
 
 
+async def test_outage_that_followers_heard_of_and_did_not_notice() -> None:
+    """Who heard that the store was out of reach gives a publisher time to be back, though no call of their own failed.
+
+    That goes for readers who wait, and for those who ask just then.
+    """
+    clock = ManualClock()
+    async with Processes(clock=clock) as both:
+        tap = Tap("a")
+        stream = held(await both.here.resumable_stream("s", tap))
+        follower = held(await both.elsewhere.resumable_stream("s", never))
+        assert await take(follower, 1) == ["a"]
+        both.near.go_away()
+        tap.let("b")
+        assert await take(stream, 2) == ["a", "b"]
+        both.elsewhere._runtime._on_notice(None)
+        clock.advance(100)
+        await follower_looks(both)
+        second = held(await both.elsewhere.resume_existing_stream("s"))
+        assert await take(second, 1) == ["a"]
+        for waiting in (follower, second):
+            with anyio.move_on_after(0.6):
+                await anext(waiting)
+        both.near.come_back()
+        tap.end("c")
+        for reader in (stream, follower, second):
+            assert (await collect(reader))[-1] == "c"
+
+
 async def test_outage_longer_than_the_lease_after_which_the_reply_was_lost() -> None:
     """The append that was in flight may have been executed before: then it is not made again."""
     clock = ManualClock()

@@ -402,7 +402,10 @@ class Runtime:
         if self._tasks is not None:
             self._tasks.hub.note_recovery()
 
-    def _on_notice(self, stream_id: str) -> None:
+    def _on_notice(self, stream_id: str | None) -> None:
+        if stream_id is None:
+            self._note_recovery()  # it may be back before anybody here has noticed that it was away
+            return
         for publisher in self._publishers.of(stream_id):
             publisher.on_notice()
         if stream_id in self._opening:

@@ -283,12 +283,14 @@ class FaultyBackend(StreamBackend):
         if not self._is_away(stream_id):
             self._deliver(self.on_push(push), hand_on)
 
-    def _take_notice(self, on_notice: OnNotice, stream_id: str) -> None:
+    def _take_notice(self, on_notice: OnNotice, stream_id: str | None) -> None:
         def hand_on(hint: str) -> None:
             if not self._is_away(hint):
                 on_notice(hint)
 
-        if not self._is_away(stream_id):
+        if stream_id is None:
+            on_notice(None)
+        elif not self._is_away(stream_id):
             self._deliver(self.on_notice(stream_id), hand_on)
 
     def _deliver(self, hints: Iterable[T | Late[T]], hand_on: Callable[[T], None]) -> None:

@@ -66,7 +66,9 @@ class RedisBackend(StreamBackend):
     @override
     async def connect(self, on_notice: OnNotice) -> None:
         with translated_errors("answer"):
-            await self._servers.connect(self._keys.notices, lambda message: on_notice(message.decode()))
+            await self._servers.connect(
+                self._keys.notices, lambda message: on_notice(message.decode()), lambda: on_notice(None)
+            )
 
     @override
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ from .layout import Remap, slot_of
 from .listener import Listener, Outage, Subscription
 from .nodes import Node, Target
 from .scripts import Script
-from .servers import OnMessage, ScriptCall, Servers
+from .servers import OnInterrupted, OnMessage, ScriptCall, Servers
 from .shards import ShardListeners
 
 _MAX_ATTEMPTS = 5
@@ -47,16 +47,19 @@ class ClusterServers(Servers):
         self._shards: ShardListeners | None = None
 
     @override
-    async def connect(self, notices: str, on_notice: OnMessage) -> None:
+    async def connect(self, notices: str, on_notice: OnMessage, on_interrupted: OnInterrupted) -> None:
+        def look_and_tell() -> None:
+            self._discovery.refresh_soon()
+            on_interrupted()
+
         await self._discovery.refresh()
         outage = Outage()
-        refresh = self._discovery.refresh_soon
-        self._listener = Listener(self._discovery.connect_anywhere, on_interrupted=refresh, outage=outage)
+        self._listener = Listener(self._discovery.connect_anywhere, on_interrupted=look_and_tell, outage=outage)
         await self._listener.open()
         await self._listener.subscribe_if_allowed(Subscription.to_notices(notices, on_notice))
         if await self._has_sharded_channels():
             self.push_command = "SPUBLISH"
-            self._shards = ShardListeners(self._discovery, self._connections, outage)
+            self._shards = ShardListeners(self._discovery, self._connections, outage, look_and_tell)
 
     @override
     async def aclose(self) -> None:

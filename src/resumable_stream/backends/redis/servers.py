@@ -10,6 +10,7 @@ from ...abc import OnPush
 from .scripts import Script
 
 OnMessage = Callable[[bytes], None]
+OnInterrupted = Callable[[], None]
 
 
 class ScriptCall(NamedTuple):
@@ -32,8 +33,12 @@ class Servers(ABC):
     """How scripts push: ``SPUBLISH`` where channels belong to slots. Known once connected."""
 
     @abstractmethod
-    async def connect(self, notices: str, on_notice: OnMessage) -> None:
-        """Get ready, and call ``on_notice`` for each message on the channel ``notices`` from now on."""
+    async def connect(self, notices: str, on_notice: OnMessage, on_interrupted: OnInterrupted) -> None:
+        """Get ready, and call ``on_notice`` for each message on the channel ``notices`` from now on.
+
+        ``on_interrupted`` is called when a connection breaks on which pushes are heard, and each time that it cannot be
+        made anew.
+        """
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -15,6 +15,7 @@ from .discovery import Discovery
 from .errors import is_passing
 from .layout import slot_of
 from .listener import SHARDED, Listener, Outage, Subscription, give_up
+from .servers import OnInterrupted
 
 _PAUSE = 0.05
 
@@ -31,10 +32,13 @@ class _Placed:
 class ShardListeners:
     """One listener per master, made when it is needed. Subscriptions follow their slots."""
 
-    def __init__(self, discovery: Discovery, connections: Connections, outage: Outage) -> None:
+    def __init__(
+        self, discovery: Discovery, connections: Connections, outage: Outage, on_interrupted: OnInterrupted
+    ) -> None:
         self._discovery = discovery
         self._connections = connections
         self._outage = outage
+        self._on_interrupted = on_interrupted
         self._listeners: dict[Address, Listener] = {}
         self._placed: dict[bytes, _Placed] = {}
         self._is_outdated = asyncio.Event()
@@ -103,7 +107,7 @@ class ShardListeners:
                 partial(self._connections.connect, address),
                 SHARDED,
                 on_lost=partial(self._on_lost, address),
-                on_interrupted=self._discovery.refresh_soon,
+                on_interrupted=self._on_interrupted,
                 outage=self._outage,
             )
             self._listeners[address].start()

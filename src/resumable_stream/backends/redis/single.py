@@ -14,7 +14,7 @@ from .connections import Connect, DirectConnection, SharedConnections, make_clos
 from .listener import Listener, Subscription
 from .scripts import Script
 from .sentinel import SentinelMaster
-from .servers import OnMessage, ScriptCall, Servers
+from .servers import OnInterrupted, OnMessage, ScriptCall, Servers
 
 T = TypeVar("T")
 
@@ -37,10 +37,10 @@ class SingleServer(Servers):
         self._listener: Listener | None = None
 
     @override
-    async def connect(self, notices: str, on_notice: OnMessage) -> None:
+    async def connect(self, notices: str, on_notice: OnMessage, on_interrupted: OnInterrupted) -> None:
         self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)
         self._reading = SharedConnections(self._connect)
-        self._listener = Listener(self._connect)
+        self._listener = Listener(self._connect, on_interrupted=on_interrupted)
         if self._master is not None:
             await self._master.open(self._reconnect)
         await send(self._reading, "PING")

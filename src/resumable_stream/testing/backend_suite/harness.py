@@ -17,7 +17,7 @@ DONE = End(StreamState.DONE)
 ENOUGH = 1024 * 1024
 
 
-def ignore(stream_id: str) -> None:
+def ignore(stream_id: str | None) -> None:
     """Hear a notice and do nothing."""
 
 
