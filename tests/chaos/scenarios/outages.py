@@ -86,8 +86,8 @@ async def restart_stale(seed: int, rounds: int) -> Tally:
             stage.note_waits(_local(readings), LOCAL_PAUSE)
             # Streams that had ended since may be back as lost ones. Who asks anew, from behind a chunk that is gone, is
             # told that there is no such position.
-            remote_ends = ("StreamGoneError", "InvalidPositionError", "PublisherFailedError", "PublisherLostError", "done")
-            stage.judge_prefixes(readings, ends=remote_ends, local_ends=("PublisherFailedError", "done"))
+            far_ends = ("StreamGoneError", "InvalidPositionError", "PublisherFailedError", "PublisherLostError", "done")
+            stage.judge_prefixes(readings, ends=far_ends, local_ends=("PublisherFailedError", "done"))
             await stage.forget(specs)
     return stage.tally
 
