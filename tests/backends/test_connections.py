@@ -521,7 +521,7 @@ async def test_user_who_may_not_subscribe(redis_store: InRedis, caplog: pytest.L
 
 async def test_messages_that_are_none_of_ours(one_store: InRedis) -> None:
     """What others publish on our channels costs a follower a look at the log, and interrupts nothing."""
-    notices: list[str] = []
+    notices: list[str | None] = []
     async with one_store.open(notices.append) as backend, Redis.from_url(one_store.url, protocol=2) as admin:
         info = await create(backend)
         pushes = Pushes()

@@ -166,9 +166,7 @@ class DirectConnection:
                 await self._drop()
                 self._wire = await self._open()
             replies = await self._ask(self._wire, commands)
-            for reply in replies:
-                if isinstance(reply, ResponseError) and is_read_only(reply):
-                    raise reply  # not this command is to blame but the connection: it leads to a replica
+            _check_master(replies)
         except BaseException:
             await self._drop()
             self._check_open()
@@ -225,6 +223,13 @@ class DirectConnection:
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.aclose()
+
+
+def _check_master(replies: Sequence[Any]) -> None:
+    """Raise a refusal for which not the command is to blame but the connection: it leads to a replica."""
+    for reply in replies:
+        if isinstance(reply, ResponseError) and is_read_only(reply):
+            raise reply
 
 
 class Asking:

@@ -51,9 +51,8 @@ class Wire(ABC):
     def _pack(self, commands: Sequence[Command]) -> bytes:
         if self._is_over:
             raise RedisConnectionError("closed")
-        if len(commands) == 1:
-            return b"".join(self._connection.pack_command(*commands[0]))
-        return b"".join(self._connection.pack_commands(commands))
+        # What redis-py packs for asyncio it packs in Python, which takes eight times as long.
+        return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]  # it takes any length
 
     def _end(self, error: Exception) -> None:
         if not self._is_over:
@@ -87,10 +86,8 @@ class _TransportWire(Wire, asyncio.Protocol):
     ) -> None:
         super().__init__(connection, on_reply, on_end)
         self._transport = transport
-        parse_error = connection._parser.parse_error  # type: ignore[attr-defined]  # its exceptions
-        self._replies = hiredis.Reader(
-            protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_NOTHING
-        )
+        parse_error = connection._parser.parse_error  # noqa: SLF001  # makes its exceptions
+        self._replies = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_NOTHING)
         transport.set_protocol(self)
 
     @override
@@ -100,7 +97,10 @@ class _TransportWire(Wire, asyncio.Protocol):
             raise RedisConnectionError("closed")
         try:
             self._transport.write(packet)
-        except (RuntimeError, AttributeError) as error:  # how uvloop, and asyncio in some Pythons, say that it is closed
+        except (
+            RuntimeError,
+            AttributeError,
+        ) as error:  # how uvloop, and asyncio in some Pythons, say that it is closed
             raise RedisConnectionError("closed") from error
 
     @override
