@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, ClassVar
 
 import anyio.to_thread
 import pytest
@@ -16,6 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from typing_extensions import override
 
 from resumable_stream.chat.changes import PagePosition
 from resumable_stream.chat.stores.sql import SQLChatStore, statements
@@ -287,6 +291,29 @@ async def test_database_cannot_be_reached(postgresql_of: GetPostgreSQL, tmp_path
         for call in (store.migrate(), store.connect()):
             assert (await error_of(call, ChatStoreError)).__cause__ is not None
         await store.aclose()
+
+
+class _SlowToEnd(SimpleQueue[Any]):
+    """What the thread of a connection to SQLite gets its work from: late, except for the first piece."""
+
+    threads: ClassVar[set[threading.Thread]] = set()
+
+    @override
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        item = super().get(block, timeout)
+        if threading.current_thread() in self.threads:
+            time.sleep(0.05)
+        self.threads.add(threading.current_thread())
+        return item
+
+
+async def test_thread_ends_with_its_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told that SQLite cannot be reached can close the event loop: no thread will report to it later."""
+    monkeypatch.setattr("aiosqlite.core.SimpleQueue", _SlowToEnd)
+    store = SQLChatStore.from_url(f"sqlite+aiosqlite:///{tmp_path}/missing/chats.db")
+    await error_of(store.connect(), ChatStoreError)
+    assert [thread.is_alive() for thread in _SlowToEnd.threads] == [False]
+    await store.aclose()
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -47,12 +50,33 @@ def make_engine(url: str) -> AsyncEngine:
 
 
 def _settings(url: URL) -> dict[str, Any]:
+    if url.get_driver_name() == "aiosqlite":
+        return {"connect_args": {"timeout": _PATIENCE, "async_creator_fn": _connect_to_sqlite}}
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _PATIENCE}}
     pool = {"pool_timeout": _PATIENCE, "pool_pre_ping": True}  # a connection that broke while idle costs no call
     if url.get_driver_name() == "asyncpg":
         return pool | {"connect_args": {"timeout": _PATIENCE, "command_timeout": _PATIENCE}}
     return pool
+
+
+async def _connect_to_sqlite(*args: Any, **settings: Any) -> Any:
+    """Connect as SQLAlchemy does, and if that fails, wait for the end of the connection's thread.
+
+    aiosqlite does not wait: the thread would report its end to an event loop that may be closed by then. Nor does it
+    always tell a thread to end whose caller was cancelled (before 0.21), so that the wait has to end by itself.
+    """
+    import aiosqlite  # here, because who has PostgreSQL can do without
+
+    connection = aiosqlite.connect(*args, **settings)
+    thread = connection if isinstance(connection, Thread) else connection._thread  # noqa: SLF001  # since 0.22
+    thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(thread.join, _PATIENCE)
+        raise
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
