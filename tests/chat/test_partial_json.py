@@ -77,3 +77,9 @@ def test_keys_of_prototypes(text: str) -> None:
 def test_nested_deeper_than_the_interpreter_can_follow() -> None:
     """Such a text has no value, instead of ending the program."""
     assert parse_partial_json("[" * 100_000) is MISSING
+
+
+def test_nested_deeper_than_a_message_may_be() -> None:
+    """Nor has a text that could be read, but in a message not be copied and saved."""
+    assert parse_partial_json("[" * 100) is not MISSING
+    assert parse_partial_json("[" * 101) is MISSING

@@ -18,7 +18,7 @@ from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.testing import FaultyBackend
 from resumable_stream.types import Append, Claim
 from tests.chat.conftest import ALICE, World, by, says, text_chunks, text_of, user_message
-from tests.streams import Tap, collect, take
+from tests.streams import Tap, collect, collect_until_error, take
 
 CHUNKS = [
     {"type": "start-step"},
@@ -98,10 +98,11 @@ async def test_reload_at_every_step_of_the_end(world: World) -> None:
     assert loaded.active_stream_id is None
 
 
-async def _left_behind(
-    world: World, chunks: list[dict[str, Any]], *, messages: tuple[dict[str, Any], ...] = ()
-) -> None:
-    """Leave a chat as a process leaves it that is killed while it answers, after these chunks were logged."""
+async def _left_behind(world: World, chunks: list[Any], *, messages: tuple[dict[str, Any], ...] = ()) -> None:
+    """Leave a chat as a process leaves it that is killed while it answers, after these chunks were logged.
+
+    A text is a chunk that is encoded already.
+    """
     store = MemoryChatStore(world.chats)
     await store.create("c", ALICE, {})
     backend = MemoryBackend(world.streams)
@@ -110,7 +111,7 @@ async def _left_behind(
     put = [user_message("u"), *messages]
     await store.save("c", ChatChange(put=put, begin=StreamRecord("s", "c", replies_to="u")))
     codec = JSONCodec()
-    encoded = [codec.encode(chunk) for chunk in chunks]
+    encoded = [chunk if isinstance(chunk, str) else codec.encode(chunk) for chunk in chunks]
     if encoded:
         await backend.append([Append("s", "dead", 1, 0, len(encoded), pack(encoded))])
     world.clock.advance(20.0)
@@ -196,6 +197,45 @@ async def test_chunks_that_do_not_fit_do_not_spoil_the_repair(world: World) -> N
     await _left_behind(world, chunks)
     _, chat = await world.process()
     assert text_of((await chat.load(ALICE, "c")).messages) == ["Hello?", "Half"]
+
+
+async def _goes_on(chat: ResumableChat) -> list[dict[str, Any]]:
+    """Use a chat in all ways; return what it shows before its next answer."""
+    messages = (await chat.load(ALICE, "c")).messages
+    assert await chat.resume(ALICE, "c") is None
+    assert not await chat.stop(ALICE, "c")
+    await collect(await chat.send(ALICE, "c", says("Next"), message=user_message("u2")))
+    assert text_of((await chat.load(ALICE, "c")).messages) == [*text_of(messages), "Hello?", "Next"]
+    return messages
+
+
+async def test_input_that_breaks_off_deep_down(world: World) -> None:
+    """A tool's input that breaks off deep in its nesting is kept as text, and the chat goes on."""
+    _, chat = await world.process()
+    start = {"type": "tool-input-start", "toolCallId": "x", "toolName": "look"}
+    deltas = [{"type": "tool-input-delta", "toolCallId": "x", "inputTextDelta": "[" * 70}] * 10
+    tap = Tap(*text_chunks("Let me look"), start, *deltas, RuntimeError("no"))
+    await collect_until_error(await chat.send(ALICE, "c", by(tap), message=user_message("u")))
+    (_, answer) = await _goes_on(chat)
+    assert answer["parts"][-1]["rawInput"] == "[" * 700
+    assert "input" not in answer["parts"][-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_kept"),
+    [
+        *((f"{'[' * depth}{']' * depth}", None) for depth in (300, 450, 480, 495, 700, 950, 5000, 200_000)),
+        ("NaN", False),
+        ("'", True),
+    ],
+)
+async def test_no_log_keeps_a_chat_from_going_on(world: World, value: str, is_kept: bool | None) -> None:
+    """Whatever a log has, however deep or broken: what can be kept is, and the chat goes on."""
+    await _left_behind(world, [*text_chunks("Half"), f'{{"type":"data-x","data":{value}}}'])
+    _, chat = await world.process()
+    messages = await _goes_on(chat)
+    if is_kept is not None:
+        assert text_of(messages) == (["Hello?", "Half"] if is_kept else ["Hello?"])
 
 
 async def test_frozen_publisher_does_not_spoil_what_follows(world: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..chat_types import Chat, ChatChange, ChatLimits, Message, StreamRecord
 from ..exceptions import InvalidMessageError, LimitExceededError
+from .reducer.values import MAX_DEPTH, is_deeper
 
 __all__ = [
     "Plan",
@@ -25,7 +26,6 @@ __all__ = [
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}", re.ASCII)
 _UNFINISHED_TOOL = frozenset({"input-streaming", "input-available"})
 _ANSWERED_TOOL = ("output-available", "output-error", "approval-responded")
-_MAX_DEPTH = 100
 
 
 class Plan(NamedTuple):
@@ -222,8 +222,8 @@ def _decided(part: dict[str, Any], given: object) -> dict[str, Any]:
 
 
 def _checked_json(value: Mapping[str, Any], limit: str, maximum: int) -> dict[str, Any]:
-    if _is_deeper(value, _MAX_DEPTH):
-        raise InvalidMessageError(f"it is nested more than {_MAX_DEPTH} deep")
+    if is_deeper(value, MAX_DEPTH):
+        raise InvalidMessageError(f"it is nested more than {MAX_DEPTH} deep")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(text.encode())  # which refuses half a surrogate pair
@@ -233,16 +233,3 @@ def _checked_json(value: Mapping[str, Any], limit: str, maximum: int) -> dict[st
         raise LimitExceededError(limit, maximum)
     copy: dict[str, Any] = json.loads(text)
     return copy
-
-
-def _is_deeper(value: object, depth: int) -> bool:
-    """Whether JSON is nested deeper than that. What reads and writes it would give up at a depth that nobody chose."""
-    level: list[Any] = [value]
-    for _ in range(depth):
-        level = [
-            child
-            for one in level
-            if isinstance(one, (Mapping, list, tuple))
-            for child in (one.values() if isinstance(one, Mapping) else one)
-        ]
-    return bool(level)

@@ -38,24 +38,39 @@ async def recovered_message(
     last = messages[-1] if messages and messages[-1].get("role") == "assistant" else None
     reducer = MessageReducer(last, message_id=last["id"] if last else info.stream_id, sdk=sdk)
     async with stream:
-        await drain(stream, reducer)
-    if info.state is StreamState.DONE:
-        return reducer.message
-    return interrupted(reducer.message, "shutdown" if info.reason == "shutdown" else info.state.value)
-
-
-async def drain(stream: ResumableStream[Any], reducer: MessageReducer | None = None) -> None:
-    """Read a stream to its end, whichever that is, and fold what it has."""
+        await _fold(stream, reducer)
     try:
-        async for block in stream.blocks():
-            for chunk in block.chunks if reducer else ():
-                _add(reducer, chunk)
+        message = reducer.message
+    except InvalidMessageChunkError:  # it is nested too deeply; a chat must not wait for a message that never comes
+        _logger.warning("the answer of stream %s cannot be kept", info.stream_id)
+        return None
+    if info.state is StreamState.DONE:
+        return message
+    return interrupted(message, "shutdown" if info.reason == "shutdown" else info.state.value)
+
+
+async def drain(stream: ResumableStream[Any]) -> None:
+    """Read a stream to its end, whichever that is."""
+    try:
+        async for _ in stream.encoded_blocks():
+            pass
     except (PublisherError, StreamGoneError):
         _logger.debug("stream %s did not come to a good end", stream.stream_id)
 
 
-def _add(reducer: MessageReducer | None, chunk: Any) -> None:
-    if reducer is not None and isinstance(chunk, Mapping):
+async def _fold(stream: ResumableStream[Any], reducer: MessageReducer) -> None:
+    """Read a stream to its end, and fold what it has: chunk by chunk, for one may be broken."""
+    try:
+        async for chunk in stream:
+            _add(reducer, chunk)
+    except (PublisherError, StreamGoneError):
+        _logger.debug("stream %s did not come to a good end", stream.stream_id)
+    except (ValueError, RecursionError) as error:  # of the codec
+        _logger.warning("the log of stream %s cannot be read on: %s", stream.stream_id, type(error).__name__)
+
+
+def _add(reducer: MessageReducer, chunk: Any) -> None:
+    if isinstance(chunk, Mapping):
         try:
             reducer.add(chunk)
         except InvalidMessageChunkError:  # who published it was told; what comes after it may be all right

@@ -12,7 +12,7 @@ import anyio
 from ..abc import ChatStore
 from ..chat_types import Chat, ChatChange, StreamRecord
 from ..context import ResumableStreamContext
-from ..exceptions import BackendError, ChatChangedError, ChatNotFoundError
+from ..exceptions import BackendError, ChatChangedError, ChatNotFoundError, InvalidMessageError
 from ..stream import ResumableStream
 from ..types import StreamInfo, StreamState
 from .finishing import to_the_end
@@ -105,15 +105,22 @@ class Turns:
         raise ChatChangedError(chat.info.chat_id)
 
     async def _settle(self, chat: Chat, active: StreamRecord, info: StreamInfo | None) -> Chat:
-        change = ended_turn(active, await self._recovered(chat, info))
+        message = await self._recovered(chat, info)
         try:
-            await self._store.save(chat.info.chat_id, change)
+            await self._save_end(active, message)
         except ChatChangedError:
             _logger.debug("somebody else settled chat %s", chat.info.chat_id)
         again = await self._store.load(chat.info.chat_id)
         if again is None:
             raise ChatNotFoundError(chat.info.chat_id)
         return again
+
+    async def _save_end(self, active: StreamRecord, message: dict[str, Any] | None) -> None:
+        try:
+            await self._store.save(active.chat_id, ended_turn(active, message))
+        except InvalidMessageError:  # nor will it be JSON the next time, and the chat is to go on
+            _logger.warning("the answer of stream %s is not JSON, and cannot be kept", active.stream_id)
+            await self._store.save(active.chat_id, ended_turn(active, None))
 
     async def _recovered(self, chat: Chat, info: StreamInfo | None) -> dict[str, Any] | None:
         """Return the answer as far as the log has it; ``None``: there is none to keep."""

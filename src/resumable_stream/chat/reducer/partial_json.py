@@ -13,6 +13,8 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias
 
+from .values import MAX_DEPTH, is_deeper
+
 __all__ = ["MISSING", "fix_json", "parse_json", "parse_partial_json", "parse_plain_json"]
 
 
@@ -34,15 +36,18 @@ _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 def parse_partial_json(text: str, *, sdk: int = 7) -> Any:
     """Return the value of a JSON text, or of the repaired text if it breaks off; `MISSING` if there is none.
 
+    A value that is nested deeper than a message may be counts as none: nobody could write it down, or read it again.
+
     Args:
         text: The text.
         sdk: The major version of the AI SDK whose rules count.
     """
     for repair in (None, fix_json):
         try:
-            return parse_json(repair(text, sdk=sdk) if repair else text, sdk=sdk)
+            value = parse_json(repair(text, sdk=sdk) if repair else text, sdk=sdk)
         except (ValueError, RecursionError):
             continue
+        return MISSING if is_deeper(value, MAX_DEPTH) else value
     return MISSING
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from ...exceptions import InvalidMessageChunkError
 
+MAX_DEPTH = 100
+"""How deep JSON may be nested. What reads and writes it would give up at a depth that nobody chose."""
+
 _SURROGATE_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # A merge must not reach the prototype of an object: `mergeObjects` of the AI SDK skips these.
 _UNMERGED = frozenset({"__proto__", "constructor", "prototype"})
@@ -33,6 +36,19 @@ def _copy(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_copy(item) for item in value]
     return value
+
+
+def is_deeper(value: object, depth: int) -> bool:
+    """Return whether a JSON value is nested deeper than that."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for one in level
+            if isinstance(one, (Mapping, list, tuple))
+            for child in (one.values() if isinstance(one, Mapping) else one)
+        ]
+    return bool(level)
 
 
 def is_truthy(value: Any) -> bool:
