@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resumable_stream import JSONCodec, ResumableStreamContext
-from resumable_stream.abc import ChatStore
+from resumable_stream.abc import ChatStore, StreamBackend
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.chat import Answer, ResumableChat, Turn
 from resumable_stream.chat.stores.memory import MemoryChats, MemoryChatStore
@@ -59,11 +59,17 @@ class World:
         self._stack = stack
 
     async def process(
-        self, *, store: ChatStore | None = None, settings: Mapping[str, Any] | None = None, **options: Any
+        self,
+        *,
+        store: ChatStore | None = None,
+        backend: StreamBackend | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> tuple[ResumableStreamContext, ResumableChat]:
         """Start a process: its context, entered, and its chats."""
         terms: dict[str, Any] = {"codec": JSONCodec(), "drain_timeout": 0.0, **(settings or {})}
-        context = await self._stack.enter_async_context(ResumableStreamContext(MemoryBackend(self.streams), **terms))
+        backend = backend or MemoryBackend(self.streams)
+        context = await self._stack.enter_async_context(ResumableStreamContext(backend, **terms))
         return context, ResumableChat(context, store or MemoryChatStore(self.chats), **options)
 
 

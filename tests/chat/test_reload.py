@@ -298,6 +298,60 @@ async def test_answer_that_was_given_up_is_saved_late(world: World) -> None:
         assert text_of((await elsewhere.load(ALICE, "c")).messages)[-1] == "other"
 
 
+async def _given_up(world: World, backend: FaultyBackend, tap: Tap) -> tuple[ResumableChat, ResumableChat, Any]:
+    """Have an answer given up by one process, whose process is cut off from the backend for longer than its lease."""
+    _, here = await world.process(backend=backend)
+    _, elsewhere = await world.process()
+    tap.let(*text_chunks("Half")[:2])
+    stream = await here.send(ALICE, "c", by(tap), message=user_message("u"))
+    while (await take(stream, 1))[0]["type"] != "text-delta":
+        pass
+    backend.go_away()
+    tap.let({"type": "text-delta", "id": "t", "delta": " of"})
+    await take(stream, 1)
+    with anyio.fail_after(10):
+        while not stream.degraded:
+            await anyio.sleep(0.01)
+    world.clock.advance(20.0)
+    assert text_of((await elsewhere.load(ALICE, "c")).messages) == ["Hello?", "Half"]
+    return here, elsewhere, stream
+
+
+_REST = ({"type": "text-delta", "id": "t", "delta": " it"}, text_chunks()[-1])
+
+
+async def test_answer_that_outlasts_an_outage_is_saved(world: World) -> None:
+    """An answer taken for lost, because its process was cut off, is in the chat as a whole when it ends after all."""
+    backend, tap = FaultyBackend(MemoryBackend(world.streams)), Tap()
+    _, elsewhere, stream = await _given_up(world, backend, tap)
+    backend.come_back()
+    tap.end(*_REST)
+    assert (await collect(stream))[-1] == {"type": "finish"}
+    (_, answer) = (await elsewhere.load(ALICE, "c")).messages
+    assert text_of([answer]) == ["Half of it"]
+    assert "metadata" not in answer
+
+
+async def test_answer_that_outlasts_an_outage_does_not_spoil_what_follows(world: World) -> None:
+    """If the chat has gone on meanwhile, that stays, be it an answer under the same id."""
+    backend, tap = FaultyBackend(MemoryBackend(world.streams)), Tap()
+    tap.let({"type": "tool-input-available", "toolCallId": "x", "toolName": "look", "input": 1})
+    tap.let({"type": "tool-approval-request", "toolCallId": "x", "approvalId": "a"})
+    _, elsewhere, stream = await _given_up(world, backend, tap)
+    asked = (await elsewhere.load(ALICE, "c")).messages[-1]
+    parts = [
+        {**part, "state": "approval-responded", "approval": {"approved": True}} if "approval" in part else part
+        for part in asked["parts"]
+    ]
+    await collect(await elsewhere.send(ALICE, "c", says(" a loaf"), message={**asked, "parts": parts}))
+    backend.come_back()
+    tap.end(*_REST)
+    await collect(stream)
+    (_, answer) = (await elsewhere.load(ALICE, "c")).messages
+    assert answer["id"] == asked["id"]
+    assert text_of([answer]) == ["Half a loaf"]
+
+
 async def test_shutdown_keeps_the_answer(world: World) -> None:
     """Leaving the context in mid-answer, as a deploy does, saves what there is, and says why it broke off."""
     tap = Tap(*text_chunks("Half")[:2])

@@ -178,21 +178,23 @@ class AnswerRun:
     async def _save_late(self, change: ChatChange) -> None:
         """Save an answer that somebody has given up, in a chat that has not gone on since.
 
-        That is who could not find its stream: it is in another process's memory, or its store was empty for a while.
+        That is who could not find its stream, or found it lost: it is in another process's memory, or its store was
+        empty for a while, or out of this process's reach for longer than a lease.
 
         Raises:
             ChatChangedError: The chat has gone on.
         """
         chat = await self._store.load(self._record.chat_id)
-        if chat is None or not change.put or self._has_gone_on(chat):
+        if chat is None or not change.put or await self._has_gone_on(chat):
             raise ChatChangedError(self._record.chat_id)
         late = replace(change, if_active=None, if_owner=self._turn.user, if_version=chat.info.version)
         await self._store.save(self._record.chat_id, late)
 
-    def _has_gone_on(self, chat: Chat) -> bool:
-        return (
-            chat.info.active_stream is not None
-            or chat.info.created_at != self._turn.chat.created_at
-            or not chat.messages
-            or chat.messages[-1]["id"] != self._last_id
-        )
+    async def _has_gone_on(self, chat: Chat) -> bool:
+        """Whether anything has become of the chat but that this answer was given up, as far as it had come then."""
+        if chat.info.created_at != self._turn.chat.created_at or not chat.messages:
+            return True
+        if chat.messages[-1]["id"] not in (self._last_id, self._turn.message_id):
+            return True
+        records = await self._store.list_streams(self._record.chat_id)
+        return not records or records[-1].stream_id != self._record.stream_id
