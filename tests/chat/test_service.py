@@ -682,7 +682,36 @@ async def test_answer_that_could_not_begin_does_not_wait(world: World) -> None:
             with pytest.raises(ChatStoreError):
                 await chat.send(ALICE, "c", never, message=user_message("u"))
             backend.come_back()
-    assert [info.state async for info in _streams_of(world)] == [StreamState.DONE]
+    assert [info.state async for info in _streams_of(world)] == [StreamState.FAILED]
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+async def test_turn_whose_beginning_was_not_told_begins_again(world: World, is_elsewhere: bool) -> None:
+    """If the store began a turn and could not say so, and the backend is away too, a message sent again is answered."""
+    backend = FaultyBackend(MemoryBackend(world.streams))
+
+    class Forgetful(MemoryChatStore):
+        @override
+        async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
+            await super().save(chat_id, change)
+            backend.go_away()
+            raise ChatStoreError("the reply was lost")
+
+    _, here = await world.process(backend=backend, store=Forgetful(world.chats), settings={"call_timeout": 0.1})
+    _, chat = await world.process()
+    with pytest.raises(ChatStoreError):
+        await here.send(ALICE, "c", never, message=user_message("u"))
+    if is_elsewhere:  # somebody waits for what was not begun
+        waiting = await chat.resume(ALICE, "c")
+        backend.come_back()
+        assert isinstance((await collect_until_error(waiting))[1], PublisherFailedError)
+    backend.come_back()
+    with anyio.fail_after(10):
+        while (await chat.load(ALICE, "c")).active_stream_id is not None:
+            await anyio.sleep(0.01)
+    for answer in (says("Hi"), never):
+        assert len(await collect(await chat.send(ALICE, "c", answer, message=user_message("u")))) > 2
+    assert text_of((await chat.load(ALICE, "c")).messages) == ["Hello?", "Hi"]
 
 
 async def _streams_of(world: World) -> AsyncIterator[Any]:

@@ -99,7 +99,7 @@ class AnswerRun:
         self._may_begin.set()
 
     def withdraw(self) -> None:
-        """Let it end without an answer: the chat could not record it, and no one is to wait for it."""
+        """Let it fail: the chat could not record it, or could not say so, and no one is to wait for it."""
         self._is_withdrawn = True
         self._may_begin.set()
 
@@ -107,7 +107,7 @@ class AnswerRun:
         """Make the chunks of the stream."""
         await self._may_begin.wait()
         if self._is_withdrawn:
-            return
+            raise ChatStoreError("the answer was not begun, for the chat did not say that it knows of it")
         try:
             async with opened_source(partial(self._answer, self._turn)) as source:
                 async for chunk in self._framed(source):

@@ -72,9 +72,11 @@ class Turns:
         try:
             await self._store.save(record.chat_id, change)
         except BaseException:
-            run.withdraw()  # also if the stream cannot be deleted just now
-            await stream.aclose()
-            await self.forget_stream(record.stream_id)
+            try:
+                await stream.aclose()
+                await self.forget_stream(record.stream_id)
+            finally:
+                run.withdraw()  # if the stream could not be deleted just now
             raise
         run.begin()
         return stream
