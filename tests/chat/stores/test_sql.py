@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ from typing_extensions import override
 from resumable_stream.chat.changes import PagePosition
 from resumable_stream.chat.stores.sql import SQLChatStore, statements
 from resumable_stream.chat.stores.sql.tables import METADATA, REVISION, VERSION_TABLE
-from resumable_stream.chat_types import ChatChange, StreamRecord
+from resumable_stream.chat_types import Chat, ChatChange, StreamRecord
 from resumable_stream.exceptions import ChatStoreError, ContextClosedError, InvalidSettingError
 from resumable_stream.testing.chat_store_suite.harness import error_of
 from tests.chat.stores.conftest import GetPostgreSQL, MakePlace
@@ -259,6 +260,87 @@ async def test_engine_with_another_isolation(database: InSQLite) -> None:
     assert chat is not None
     assert (chat.info.version, len(chat.messages)) == (11, 10)
     await engine.dispose()
+
+
+async def test_lock_is_not_kept_by_who_gave_up(make_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for SQLite too long gives up within seconds, however the engine is set, and then holds no lock."""
+    monkeypatch.setattr("resumable_stream.chat.stores.sql._MAX_SECONDS", 0.5)
+    monkeypatch.setattr("resumable_stream.chat.stores.sql._LOCK_PATIENCE", 0.1)
+    place = make_place("sqlite")
+    assert isinstance(place, InSQLite)
+    engine = create_async_engine(place.url, connect_args={"timeout": 3.0})
+    store = SQLChatStore(engine)
+    await store.migrate()
+    other = sqlite3.connect(place.url.partition("///")[2], timeout=0.0, isolation_level=None)
+    async with store:
+        await store.create("c", "o", {})
+        other.execute("BEGIN IMMEDIATE")
+        with anyio.fail_after(2.0):
+            await error_of(store.save("c", _CHANGE), ChatStoreError)
+        other.execute("COMMIT")
+        await anyio.wait_all_tasks_blocked()
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("COMMIT")
+        assert (await store.save("c", _CHANGE)).version == 2
+        assert await _ask(engine, "PRAGMA busy_timeout") == [(3000,)]
+    other.close()
+    await engine.dispose()
+
+
+def _begin_by_hand(engine: AsyncEngine) -> None:
+    """Have an engine begin transactions itself, as SQLAlchemy's documentation shows it."""
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+
+_MODES: dict[str, dict[str, Any]] = {"default": {}, "AUTOCOMMIT": {"isolation_level": "AUTOCOMMIT"}, "by hand": {}}
+if sys.version_info >= (3, 12):
+    _MODES |= {f"autocommit={on}": {"connect_args": {"autocommit": on}} for on in (True, False)}
+
+
+@pytest.mark.parametrize("mode", _MODES)
+async def test_changes_are_whole_with_every_engine_for_sqlite(
+    make_place: MakePlace, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """A change that fails half-way leaves nothing, and one that succeeds is kept, however the engine commits."""
+    place = make_place("sqlite")
+    assert isinstance(place, InSQLite)
+    engine = create_async_engine(place.url, **_MODES[mode])
+    if mode == "by hand":
+        _begin_by_hand(engine)
+    store = SQLChatStore(engine)
+    await store.migrate()
+    async with store:
+        info = await store.create("c", "o", {})
+
+        async def fail(*_: object) -> None:
+            raise OSError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(statements, "insert_stream", fail)
+            await error_of(store.save("c", _CHANGE), ChatStoreError)
+        async with place.make_store() as other:
+            assert await other.load("c") == Chat(info, [])
+            changed = await store.save("c", _CHANGE)
+            assert await other.load("c") == Chat(changed, [{"id": "m"}])
+            assert await other.list_streams("c") == [changed.active_stream]
+    await engine.dispose()
+
+
+async def test_rows_that_cannot_be_are_failures(database: InSQLite, engine: AsyncEngine) -> None:
+    """What is half there, because something else wrote to the tables, is an error of the store."""
+    store = database.make_store()
+    await store.migrate()
+    async with store:
+        await store.create("c", "o", {})
+        await _ask(engine, "UPDATE resumable_chats SET active_stream = 'missing'")
+        assert isinstance((await error_of(store.load("c"), ChatStoreError)).__cause__, TypeError)
 
 
 async def test_failures_are_ours(database: InSQLite, engine: AsyncEngine) -> None:

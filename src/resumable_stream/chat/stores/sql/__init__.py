@@ -33,6 +33,7 @@ from ..text import dump
 from . import statements
 from .engines import make_engine
 from .errors import translated_errors
+from .locking import exclusively, set_patience
 from .schema import check_schema, migrate
 
 __all__ = ["SQLChatStore"]
@@ -40,6 +41,7 @@ __all__ = ["SQLChatStore"]
 T = TypeVar("T")
 
 _MAX_SECONDS = 10.0
+_LOCK_PATIENCE = 5.0  # as in engines of our own
 _WAL = "PRAGMA journal_mode = WAL"
 _WAL_ATTEMPTS = 100
 _WAL_PAUSE = 0.05
@@ -199,7 +201,9 @@ class SQLChatStore(ChatStore):
         with anyio.fail_after(_MAX_SECONDS):
             await self._turn.acquire()
         try:
-            return await self._in_transaction(work)
+            if self._own_engine is not None:  # the first statement begins and locks: that is how ours is set
+                return await self._in_transaction(work)
+            return await self._in_transaction(lambda connection: exclusively(connection, work))
         finally:
             self._turn.release()
 
@@ -219,14 +223,20 @@ class SQLChatStore(ChatStore):
                 return
 
     async def _in_transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        with anyio.fail_after(_MAX_SECONDS):
+        # In SQLite a statement runs on in its thread, whatever becomes of who awaits it, and would keep the lock that
+        # it waited for. So it is never cancelled: that it does not wait for long is left to SQLite.
+        with anyio.fail_after(None if self._is_sqlite else _MAX_SECONDS):
             async with AsyncExitStack() as stack:
                 connection = self._engine.connect()
                 try:
-                    await connection.start()
+                    with anyio.fail_after(_MAX_SECONDS):
+                        await connection.start()
                 except Exception as error:  # SQLAlchemy hands on what a driver raises while it connects
                     raise ChatStoreError(f"the database cannot be reached: {type(error).__name__}") from error
                 stack.push_async_exit(connection)
+                if self._is_sqlite and self._own_engine is None:  # ours is set so
+                    patience = await connection.run_sync(set_patience, _LOCK_PATIENCE)
+                    stack.push_async_callback(connection.run_sync, set_patience, patience)
                 await stack.enter_async_context(connection.begin())
                 return await work(connection)
 

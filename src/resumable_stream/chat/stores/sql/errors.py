@@ -16,13 +16,13 @@ __all__ = ["translated_errors"]
 def translated_errors(doing: str) -> Iterator[None]:
     """Raise what goes wrong inside as `ChatStoreError`, with the driver's error as the cause.
 
-    A `ValueError` is a row that cannot be: something else wrote to our tables. The text names the kind of error only: a
-    driver's own words may quote what was sent.
+    A `ValueError` or a `TypeError` is a row that cannot be: something else wrote to our tables. The text names the kind
+    of error only: a driver's own words may quote what was sent.
     """
     try:
         yield
     except ResumableStreamError:
         raise
-    except (SQLAlchemyError, OSError, EOFError, TimeoutError, ValueError) as error:
+    except (SQLAlchemyError, OSError, EOFError, TimeoutError, ValueError, TypeError) as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         raise ChatStoreError(f"the database failed to {doing}: {kind}") from error

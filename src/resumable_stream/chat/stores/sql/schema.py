@@ -12,6 +12,7 @@ from sqlalchemy import Connection, column, inspect, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ....exceptions import ChatStoreError
+from .locking import exclusively
 from .tables import METADATA, REVISION, VERSION_TABLE
 
 __all__ = ["check_schema", "migrate"]
@@ -51,8 +52,12 @@ async def migrate(connection: AsyncConnection) -> None:
     """Bring the tables up to date, in the transaction of a connection, which nobody else does meanwhile."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await _upgrade_in_turn(connection)
     else:
-        await _begin_exclusively(connection)
+        await exclusively(connection, _upgrade_in_turn)
+
+
+async def _upgrade_in_turn(connection: AsyncConnection) -> None:
     try:
         turn = _turn.get()
     except LookupError:
@@ -60,13 +65,6 @@ async def migrate(connection: AsyncConnection) -> None:
         _turn.set(turn)
     async with turn:
         await connection.run_sync(_upgrade)
-
-
-async def _begin_exclusively(connection: AsyncConnection) -> None:
-    raw = (await connection.get_raw_connection()).driver_connection
-    if getattr(raw, "in_transaction", False):  # the engine of the user has its own way to begin
-        await connection.exec_driver_sql("ROLLBACK")
-    await connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _upgrade(connection: Connection) -> None:
