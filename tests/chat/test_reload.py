@@ -10,12 +10,19 @@ import anyio.lowlevel
 import pytest
 from typing_extensions import override
 
-from resumable_stream import BackendUnavailableError, JSONCodec, ResumableStreamContext
+from resumable_stream import (
+    BackendUnavailableError,
+    JSONCodec,
+    ResumableStream,
+    ResumableStreamContext,
+    StreamState,
+)
 from resumable_stream._core.packing import pack
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.chat import ChatChange, ChatInfo, MessageReducer, ResumableChat, StreamRecord
 from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.testing import FaultyBackend
+from resumable_stream.testing.faults import Call
 from resumable_stream.types import Append, Claim
 from tests.chat.conftest import ALICE, World, by, says, text_chunks, text_of, user_message
 from tests.streams import Tap, collect, collect_until_error, take
@@ -139,6 +146,17 @@ async def test_answer_of_a_dead_publisher_is_kept(world: World) -> None:
         assert loaded.active_stream_id is None
     await collect(await one.send(ALICE, "c", says("Whole"), trigger="regenerate-message"))
     assert text_of((await other.load(ALICE, "c")).messages) == ["Hello?", "Whole"]
+
+
+@pytest.mark.parametrize("end", ["finish", "abort"])
+@pytest.mark.parametrize("keep_partial", [True, False])
+async def test_answer_that_was_logged_to_its_end_is_whole(world: World, end: str, keep_partial: bool) -> None:
+    """A process that dies after the last chunk of an answer, and before it is saved, leaves a whole one."""
+    await _left_behind(world, [{"type": "start", "messageId": "a"}, *text_chunks("Whole"), {"type": end}])
+    _, chat = await world.process(keep_partial=keep_partial)
+    (_, answer) = (await chat.load(ALICE, "c")).messages
+    assert text_of([answer]) == ["Whole"]
+    assert "metadata" not in answer
 
 
 @pytest.mark.parametrize("options", [{}, {"keep_partial": False}], ids=["nothing logged", "dropped"])
@@ -298,10 +316,9 @@ async def test_answer_that_was_given_up_is_saved_late(world: World) -> None:
         assert text_of((await elsewhere.load(ALICE, "c")).messages)[-1] == "other"
 
 
-async def _given_up(world: World, backend: FaultyBackend, tap: Tap) -> tuple[ResumableChat, ResumableChat, Any]:
-    """Have an answer given up by one process, whose process is cut off from the backend for longer than its lease."""
+async def _cut_off(world: World, backend: FaultyBackend, tap: Tap) -> ResumableStream[Any]:
+    """Start an answer in a process that is then cut off from its backend, for longer than its lease."""
     _, here = await world.process(backend=backend)
-    _, elsewhere = await world.process()
     tap.let(*text_chunks("Half")[:2])
     stream = await here.send(ALICE, "c", by(tap), message=user_message("u"))
     while (await take(stream, 1))[0]["type"] != "text-delta":
@@ -313,17 +330,40 @@ async def _given_up(world: World, backend: FaultyBackend, tap: Tap) -> tuple[Res
         while not stream.degraded:
             await anyio.sleep(0.01)
     world.clock.advance(20.0)
-    assert text_of((await elsewhere.load(ALICE, "c")).messages) == ["Hello?", "Half"]
-    return here, elsewhere, stream
+    return stream
 
 
 _REST = ({"type": "text-delta", "id": "t", "delta": " it"}, text_chunks()[-1])
 
 
+async def test_load_does_not_wait_for_a_publisher_that_is_back(world: World) -> None:
+    """Who found an answer lost, whose publisher is back a moment later, does not wait until it ends."""
+    backend, tap = FaultyBackend(MemoryBackend(world.streams)), Tap()
+    slow = FaultyBackend(MemoryBackend(world.streams))
+    _, late = await world.process(backend=slow)
+    context, _ = await world.process()
+
+    async def after_its_return(call: Call) -> Any:
+        backend.come_back()
+        while (await context.info(stream.stream_id)).state is not StreamState.RUNNING:  # type: ignore[union-attr]
+            await anyio.sleep(0.01)
+        return await call()
+
+    stream = await _cut_off(world, backend, tap)
+    slow.plan("acquire", None, after_its_return)
+    with anyio.fail_after(10):
+        assert text_of((await late.load(ALICE, "c")).messages) == ["Hello?", "Half"]
+    tap.end(*_REST)
+    await collect(stream)
+    assert text_of((await late.load(ALICE, "c")).messages) == ["Hello?", "Half of it"]
+
+
 async def test_answer_that_outlasts_an_outage_is_saved(world: World) -> None:
     """An answer taken for lost, because its process was cut off, is in the chat as a whole when it ends after all."""
     backend, tap = FaultyBackend(MemoryBackend(world.streams)), Tap()
-    _, elsewhere, stream = await _given_up(world, backend, tap)
+    _, elsewhere = await world.process()
+    stream = await _cut_off(world, backend, tap)
+    assert text_of((await elsewhere.load(ALICE, "c")).messages) == ["Hello?", "Half"]
     backend.come_back()
     tap.end(*_REST)
     assert (await collect(stream))[-1] == {"type": "finish"}
@@ -337,7 +377,9 @@ async def test_answer_that_outlasts_an_outage_does_not_spoil_what_follows(world:
     backend, tap = FaultyBackend(MemoryBackend(world.streams)), Tap()
     tap.let({"type": "tool-input-available", "toolCallId": "x", "toolName": "look", "input": 1})
     tap.let({"type": "tool-approval-request", "toolCallId": "x", "approvalId": "a"})
-    _, elsewhere, stream = await _given_up(world, backend, tap)
+    _, elsewhere = await world.process()
+    stream = await _cut_off(world, backend, tap)
+    assert text_of((await elsewhere.load(ALICE, "c")).messages) == ["Hello?", "Half"]
     asked = (await elsewhere.load(ALICE, "c")).messages[-1]
     parts = [
         {**part, "state": "approval-responded", "approval": {"approved": True}} if "approval" in part else part

@@ -12,6 +12,7 @@ from ..exceptions import InvalidMessageError, LimitExceededError
 from .reducer.values import MAX_DEPTH, is_deeper
 
 __all__ = [
+    "ENDS",
     "Plan",
     "checked_message",
     "checked_metadata",
@@ -22,6 +23,9 @@ __all__ = [
     "plan_submit",
     "visible_messages",
 ]
+
+ENDS = ("finish", "abort")
+"""The types of the chunks that an answer which is whole ends with."""
 
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,256}", re.ASCII)
 _UNFINISHED_TOOL = frozenset({"input-streaming", "input-available"})

@@ -16,14 +16,13 @@ from ..answers import ChunkWriter
 from ..chat_types import Chat, ChatChange, ChatInfo, StreamRecord
 from ..exceptions import ChatChangedError, ChatNotFoundError, ChatStoreError
 from ..types import Chunks
-from .planning import Plan, ended_turn, interrupted
+from .planning import ENDS, Plan, ended_turn, interrupted
 from .reducer import MessageReducer, Sdk
 
 __all__ = ["Answer", "AnswerRun", "Turn"]
 
 _logger = logging.getLogger("resumable_stream")
 
-_ENDS = ("finish", "abort")
 _SAVE_PAUSES = (0.1, 0.5, 1.0)
 _LAST_SAVE_TIMEOUT = 4.0
 
@@ -129,12 +128,12 @@ class AnswerRun:
                 elif not has_started:
                     yield self._start()
                 has_started = True
-                has_finished = chunk["type"] in _ENDS
+                has_finished = chunk["type"] in ENDS
                 yield chunk
         if not has_started:
             yield self._start()
         for chunk in writer.end():
-            has_finished = chunk["type"] in _ENDS
+            has_finished = chunk["type"] in ENDS
             yield chunk
         if not has_finished:
             yield {"type": "finish"}

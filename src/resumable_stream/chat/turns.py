@@ -129,9 +129,9 @@ class Turns:
         if info is None or not info.is_readable:
             _logger.warning("an answer in chat %s was not saved, and its stream is gone", chat.info.chat_id)
             return None
-        if info.state is not StreamState.DONE and not self._keep_partial:
-            return None
-        return await recovered_message(self._context, info, visible_messages(chat), self._sdk)
+        return await recovered_message(
+            self._context, info, visible_messages(chat), self._sdk, keep_partial=self._keep_partial
+        )
 
     def _new_run(self, chat: Chat, plan: Plan, answer: Answer, new_message_id: Callable[[], str]) -> AnswerRun:
         message_id = new_message_id() if plan.continued is None else plan.continued["id"]
