@@ -432,6 +432,26 @@ async def test_stop_keeps_what_there_is(world: World) -> None:
     assert not await elsewhere.stop(ALICE, "c")
 
 
+async def test_stop_while_the_backend_is_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the process that makes an answer it is stopped, and saved in time, though the backend is away."""
+    monkeypatch.setattr("resumable_stream.chat.turns._WHY_TIMEOUT", 0.05)
+    monkeypatch.setattr("resumable_stream.chat.turn._LAST_SAVE_TIMEOUT", 0.3)
+    backend = FaultyBackend(MemoryBackend(world.streams))
+    settings = {"call_timeout": 0.5, "outage_timeout": 0.5}
+    _, chat = await world.process(backend=backend, settings=settings)
+    tap = Tap(*text_chunks("Half")[:2])
+    await take(await chat.send(ALICE, "c", by(tap), message=user_message("u")), 3)
+    backend.go_away()
+    with anyio.fail_after(10):
+        assert await chat.stop(ALICE, "c")
+        await tap.is_closed.wait()
+        backend.come_back()
+        while (loaded := await MemoryChatStore(world.chats).load("c")) and loaded.info.active_stream is not None:
+            await anyio.sleep(0.01)
+    _, answer = (await chat.load(ALICE, "c")).messages
+    assert (text_of([answer]), answer["metadata"]) == (["Half"], {"interrupted": "stopped"})
+
+
 async def test_stale_stop_does_not_stop_the_next_answer(world: World) -> None:
     """A stop that names another stream than the active one is ignored."""
     _, chat = await world.process()

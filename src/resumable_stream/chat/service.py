@@ -322,7 +322,8 @@ class ResumableChat:
     async def stop(self, user: str | None, chat_id: str, *, stream_id: str | None = None) -> bool:
         """Stop the answer that is being made in a chat, and wait for its end, ``stop_timeout`` seconds at most.
 
-        Safe to repeat. What there is of the answer is saved, unless ``keep_partial`` is off.
+        Safe to repeat. What there is of the answer is saved, unless ``keep_partial`` is off. An answer that is made in
+        this process is stopped while the backend is away, too.
 
         Args:
             user: Who stops it.

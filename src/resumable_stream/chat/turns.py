@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,13 @@ import anyio
 from ..abc import ChatStore
 from ..chat_types import Chat, ChatChange, StreamRecord
 from ..context import ResumableStreamContext
-from ..exceptions import BackendError, ChatChangedError, ChatNotFoundError, InvalidMessageError
+from ..exceptions import (
+    BackendError,
+    BackendUnavailableError,
+    ChatChangedError,
+    ChatNotFoundError,
+    InvalidMessageError,
+)
 from ..stream import ResumableStream
 from ..types import StreamInfo, StreamState
 from .finishing import to_the_end
@@ -27,6 +34,7 @@ __all__ = ["Turns"]
 _logger = logging.getLogger("resumable_stream")
 
 _ATTEMPTS = 8
+_WHY_TIMEOUT = 1.0
 
 _new_stream_id = IdGenerator("stream", size=24)
 
@@ -82,12 +90,16 @@ class Turns:
         return stream
 
     async def stop(self, stream_id: str) -> bool:
-        """Stop an answer, and wait for its end, but not for ever. False: it had ended."""
-        was_running = await self._context.has_existing_stream(stream_id) is StreamState.RUNNING
-        if was_running and await self._context.stop(stream_id) is StreamState.RUNNING:
-            with anyio.move_on_after(self._stop_timeout):
-                await self._wait_for_end(stream_id)
-        return was_running
+        """Stop an answer, and wait for its end, but not for ever. False: it had ended.
+
+        Raises:
+            BackendUnavailableError: The backend is away, and the answer is not made here.
+        """
+        if await self._context.stop(stream_id) is not StreamState.RUNNING:
+            return False
+        with anyio.move_on_after(self._stop_timeout), suppress(BackendUnavailableError):
+            await self._wait_for_end(stream_id)
+        return True
 
     async def forget_stream(self, stream_id: str) -> None:
         """Delete a stream, which no chat names any more, if that can be done just now."""
@@ -149,10 +161,9 @@ class Turns:
     async def _why_cancelled(self, stream_id: str) -> str:
         if self._context.is_leaving:
             return "shutdown"
-        try:
+        state = None
+        with anyio.move_on_after(_WHY_TIMEOUT), suppress(BackendError):  # what is to be saved has little time left
             state = await self._context.has_existing_stream(stream_id)
-        except BackendError:
-            state = None
         return "lost" if state is StreamState.LOST else "stopped"
 
     async def _wait_for_end(self, stream_id: str) -> None:
