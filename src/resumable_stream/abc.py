@@ -256,8 +256,12 @@ class ChatStore(ABC):
         """
 
     @abstractmethod
-    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
-        """Forget a chat, its messages and the record of its streams.
+    async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
+        """Forget a chat, its messages and the record of its streams: in one atomic step.
+
+        Args:
+            chat_id: Of the chat.
+            if_owner: Only if it is this owner's; ``None``: whoever owns it.
 
         Returns:
             The streams that it had, oldest first; or ``None``: there was no such chat.

@@ -218,6 +218,24 @@ async def test_deleting_cancels_the_answer(world: World) -> None:
         await chat.load(ALICE, "c")
 
 
+async def test_deleting_leaves_a_chat_of_somebody_else(world: World) -> None:
+    """If a chat is deleted, and its id taken by somebody else, while its owner deletes it, the other's chat stays."""
+
+    class Racing(MemoryChatStore):
+        @override
+        async def describe(self, chat_id: str) -> ChatInfo | None:
+            info = await super().describe(chat_id)
+            await super().delete(chat_id)
+            await super().create(chat_id, BOB, {})
+            return info
+
+    _, chat = await world.process()
+    await chat.create(ALICE, chat_id="c")
+    _, racing = await world.process(store=Racing(world.chats))
+    await racing.delete(ALICE, "c")
+    assert (await chat.load(BOB, "c")).messages == []
+
+
 async def test_taken_id_is_refused(world: World) -> None:
     """A chat cannot be made under an id that is taken, whoever has it."""
     _, chat = await world.process()

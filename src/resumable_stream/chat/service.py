@@ -354,7 +354,7 @@ class ResumableChat:
         info = await self._describe(user, chat_id)
         if info.active_stream is not None:
             await self._context.delete(info.active_stream.stream_id)
-        records = await self._store.delete(chat_id)
+        records = await self._store.delete(chat_id, if_owner=info.owner)
         for record in reversed(records or ()):  # the latest first: it may be running
             await self._turns.forget_stream(record.stream_id)
 

@@ -196,6 +196,33 @@ async def test_lost_replies(place: InRedis, monkeypatch: pytest.MonkeyPatch) -> 
         assert await store.describe("c") is None
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_deletion_whose_reply_was_lost(
+    place: InRedis, monkeypatch: pytest.MonkeyPatch, *, is_there: bool
+) -> None:
+    """A deletion that is repeated does not delete a chat that somebody else made under the same id meanwhile."""
+    async with place.make_store() as store, place.make_store() as other:
+        run = store._servers.run
+
+        async def run_late(script: Script, call: ScriptCall) -> Any:
+            await run(script, call)
+            monkeypatch.setattr(store._servers, "run", run)
+            await other.create("c", "p", {})
+            return await run(script, call)
+
+        if is_there:
+            await store.create("c", "o", {})
+            await store.save("c", _CHANGE)
+        monkeypatch.setattr(store._servers, "run", run_late)
+        streams = await store.delete("c")
+        assert [stream.stream_id for stream in streams or ()] == (["s"] if is_there else [])
+        info = await other.describe("c")
+        assert info is not None
+        assert info.owner == "p"
+        assert (await other.list("p", 9, None)).chats == [info]
+        assert (await other.list("o", 9, None)).chats == []
+
+
 async def test_client_of_the_user(place: InRedis) -> None:
     """A client that was passed in is not closed, whatever it does to replies."""
     async with _client(place) as client:

@@ -100,8 +100,8 @@ class JSONFileChatStore(ChatStore):
         return await self._write("save a chat", chat_id, self._folder.save, chat_id, change)
 
     @override
-    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
-        return await self._write("delete a chat", chat_id, self._folder.delete, chat_id)
+    async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
+        return await self._write("delete a chat", chat_id, self._folder.delete, chat_id, if_owner)
 
     @override
     async def list_streams(self, chat_id: str) -> Sequence[StreamRecord]:
@@ -205,12 +205,12 @@ class _Folder:
             self._write(name, changed)
         return changed.chat.info
 
-    def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
+    def delete(self, chat_id: str, if_owner: str | None) -> Sequence[StreamRecord] | None:
         """Forget a chat."""
         name = _name_of(chat_id)
         with self._locked(name):
             kept = self.read(name)
-            if kept is None:
+            if kept is None or if_owner not in (None, kept.chat.info.owner):
                 return None
             (self._chats / f"{name}.json").unlink()
             _sync_folder(self._chats)

@@ -71,11 +71,12 @@ class MemoryChats:
             self._by_stream[change.begin.stream_id] = chat_id
         return _copy_of(changed.chat.info)
 
-    def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
+    def delete(self, chat_id: str, if_owner: str | None) -> Sequence[StreamRecord] | None:
         """Forget a chat."""
-        kept = self._chats.pop(chat_id, None)
-        if kept is None:
+        kept = self._chats.get(chat_id)
+        if kept is None or if_owner not in (None, kept.chat.info.owner):
             return None
+        del self._chats[chat_id]
         info = kept.chat.info
         positions = self._by_owner[info.owner]
         del positions[bisect_left(positions, PagePosition.of(info))]
@@ -134,8 +135,8 @@ class MemoryChatStore(ChatStore):
         return self._chats.save(chat_id, change)
 
     @override
-    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
-        return self._chats.delete(chat_id)
+    async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
+        return self._chats.delete(chat_id, if_owner)
 
     @override
     async def list_streams(self, chat_id: str) -> Sequence[StreamRecord]:

@@ -163,6 +163,20 @@ class KeepingTests:
             await store.save("c0", ChatChange(drop_after=ODD_IDS[3]))
             assert await ids_of(store, "c0") == ODD_IDS[:4]
 
+    async def test_deletion_may_be_for_one_owner(self, harness: ChatStoreHarness) -> None:
+        """A chat that is to be deleted if it is somebody's stays as it is, if it is another's."""
+        async with harness.make_store() as store:
+            for number, owner in enumerate(ODD_IDS):
+                await store.create(f"c{number}", owner, {})
+                info = await store.save(f"c{number}", ChatChange(put=[message("a")], begin=stream("s")))
+                for other in ("o", f"{owner} ", ODD_IDS[number - 1]):
+                    assert await store.delete(f"c{number}", if_owner=other) is None
+                chat = await load(store, f"c{number}")
+                assert (chat.info, chat.messages) == (info, [message("a")])
+                assert (await store.list(owner, 2, None)).chats == [info]
+                assert await store.delete(f"c{number}", if_owner=owner) == [info.active_stream]
+                assert await store.delete(f"c{number}", if_owner=owner) is None
+
     async def test_deleted_chat_is_forgotten(self, harness: ChatStoreHarness) -> None:
         """Deletion returns the streams of a chat, oldest first, and forgets it, its messages and its streams."""
         async with harness.make_store() as store, harness.make_store() as other:

@@ -115,8 +115,8 @@ class RedisChatStore(ChatStore):
         return await _run("save a chat", self._save(chat_id, change, metadata, messages))
 
     @override
-    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
-        return await _run("delete a chat", self._delete(chat_id))
+    async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
+        return await _run("delete a chat", self._delete(chat_id, if_owner))
 
     @override
     async def list_streams(self, chat_id: str) -> Sequence[StreamRecord]:
@@ -206,9 +206,9 @@ class RedisChatStore(ChatStore):
             await self._renew(chat_id, described)
         return described.info
 
-    async def _delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
+    async def _delete(self, chat_id: str, if_owner: str | None) -> Sequence[StreamRecord] | None:
         keys = [*self._keys.of_chat(chat_id), self._keys.of_deleted(chat_id, _token())]
-        status, *reply = await self._call("delete", keys)
+        status, *reply = await self._call("delete", keys, _optional(if_owner))
         if status != Status.OK:
             return None
         owner, created_at, kept = reply

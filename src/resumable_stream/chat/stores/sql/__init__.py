@@ -169,9 +169,9 @@ class SQLChatStore(ChatStore):
         return _there(await self._run("save a chat", save, writes=True))
 
     @override
-    async def delete(self, chat_id: str) -> Sequence[StreamRecord] | None:
+    async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
         async def delete(connection: AsyncConnection) -> Sequence[StreamRecord] | None:
-            if await statements.touch_chat(connection, chat_id, ChatChange()) is None:
+            if await statements.touch_chat(connection, chat_id, ChatChange(if_owner=if_owner)) is None:
                 return None
             streams = await statements.select_streams(connection, chat_id)
             await statements.delete_chat(connection, chat_id)
