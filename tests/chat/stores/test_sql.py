@@ -333,6 +333,23 @@ async def test_changes_are_whole_with_every_engine_for_sqlite(
     await engine.dispose()
 
 
+async def test_locked_chat_is_not_waited_for(make_place: MakePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for a row in PostgreSQL too long gives up within seconds, with an error of the store."""
+    monkeypatch.setattr("resumable_stream.chat.stores.sql.engines._PATIENCE", 0.5)
+    place = make_place("postgresql")
+    assert isinstance(place, InPostgreSQL)
+    await place.prepare()
+    engine = create_async_engine(place.url)
+    async with place.make_store() as store, engine.connect() as other:
+        await store.create("c", "o", {})
+        await other.execute(text("UPDATE resumable_chats SET version = version"))
+        assert isinstance((await error_of(store.save("c", _CHANGE), ChatStoreError)).__cause__, Exception)
+        await other.rollback()
+        assert (await store.save("c", _CHANGE)).version == 2
+    await engine.dispose()
+    await place.check_clean()
+
+
 async def test_rows_that_cannot_be_are_failures(database: InSQLite, engine: AsyncEngine) -> None:
     """What is half there, because something else wrote to the tables, is an error of the store."""
     store = database.make_store()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from ....exceptions import ChatStoreError, ResumableStreamError
 
 __all__ = ["translated_errors"]
+
+
+# Until Python 3.11 a driver's time-out, as asyncio has it, was not a TimeoutError.
+_FAILURES = (SQLAlchemyError, OSError, EOFError, TimeoutError, asyncio.TimeoutError, ValueError, TypeError)
 
 
 @contextmanager
@@ -23,6 +28,6 @@ def translated_errors(doing: str) -> Iterator[None]:
         yield
     except ResumableStreamError:
         raise
-    except (SQLAlchemyError, OSError, EOFError, TimeoutError, ValueError, TypeError) as error:
+    except _FAILURES as error:
         kind = type(getattr(error, "orig", None) or error).__name__
         raise ChatStoreError(f"the database failed to {doing}: {kind}") from error
