@@ -218,6 +218,28 @@ async def test_deleting_cancels_the_answer(world: World) -> None:
         await chat.load(ALICE, "c")
 
 
+async def test_deleting_while_the_backend_is_away(world: World) -> None:
+    """A chat in which no answer is being made is deleted in the time of one call, however many answers it had."""
+    asked: set[str] = set()
+
+    class Noted(FaultyBackend):
+        @override
+        async def delete(self, stream_id: str) -> bool:
+            asked.add(stream_id)
+            return await super().delete(stream_id)
+
+    backend = Noted(MemoryBackend(world.streams))
+    _, chat = await world.process(backend=backend, settings={"call_timeout": 0.1})
+    for number in range(3):
+        await collect(await chat.send(ALICE, "c", says("Hi"), message=user_message(f"u{number}")))
+    backend.go_away()
+    await chat.delete(ALICE, "c")
+    backend.come_back()
+    assert len(asked) == 1
+    with pytest.raises(ChatNotFoundError):
+        await chat.load(ALICE, "c")
+
+
 async def test_deleting_leaves_a_chat_of_somebody_else(world: World) -> None:
     """If a chat is deleted, and its id taken by somebody else, while its owner deletes it, the other's chat stays."""
 

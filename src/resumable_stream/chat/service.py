@@ -355,8 +355,8 @@ class ResumableChat:
         if info.active_stream is not None:
             await self._context.delete(info.active_stream.stream_id)
         records = await self._store.delete(chat_id, if_owner=info.owner)
-        for record in reversed(records or ()):  # the latest first: it may be running
-            await self._turns.forget_stream(record.stream_id)
+        latest_first = (record.stream_id for record in reversed(records or ()))  # that one may be running
+        await self._turns.forget_streams(*latest_first)
 
     # --- Whose chat it is --------------------------------------------------------------------------------------------
 

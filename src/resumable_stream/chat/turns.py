@@ -82,7 +82,7 @@ class Turns:
         except BaseException:
             try:
                 await stream.aclose()
-                await self.forget_stream(record.stream_id)
+                await self.forget_streams(record.stream_id)
             finally:
                 run.withdraw()  # if the stream could not be deleted just now
             raise
@@ -101,12 +101,16 @@ class Turns:
             await self._wait_for_end(stream_id)
         return True
 
-    async def forget_stream(self, stream_id: str) -> None:
-        """Delete a stream, which no chat names any more, if that can be done just now."""
-        try:
-            await self._context.delete(stream_id)
-        except BackendError:
-            _logger.warning("stream %s could not be deleted, and will expire", stream_id)
+    async def forget_streams(self, *stream_ids: str) -> None:
+        """Delete streams, which no chat names any more, if that can be done just now. Those that are left expire."""
+        for stream_id in stream_ids:
+            try:
+                await self._context.delete(stream_id)
+            except BackendUnavailableError:
+                _logger.warning("the backend is away: streams from %s on were not deleted, and will expire", stream_id)
+                return
+            except BackendError:
+                _logger.warning("stream %s could not be deleted, and will expire", stream_id)
 
     async def settled(self, chat: Chat) -> Chat:
         """Return a chat whose active stream, if it has one, is running. What ended without being saved is saved."""
