@@ -196,6 +196,40 @@ async def test_lost_replies(place: InRedis, monkeypatch: pytest.MonkeyPatch) -> 
         assert await store.describe("c") is None
 
 
+async def test_indexes_that_fail_fail_no_change(place: InRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the entries of a chat cannot be written or removed after a change, that is logged, and the change is made."""
+    async with place.make_store() as store, _client(place) as client:
+        await store.create("c", "o", {})
+        for number in range(70):
+            await store.save("c", ChatChange(begin=StreamRecord(f"s{number}", "")))
+        run, failed = store._servers.run, set[str]()
+
+        async def run_badly(script: Script, call: ScriptCall) -> Any:
+            if call.keys[0].endswith("}:chats") or ":stream:" in call.keys[0]:
+                failed.add(call.keys[0])
+                raise ConnectionError
+            return await run(script, call)
+
+        await _age(client, "renewed_at", 25)
+        monkeypatch.setattr(store._servers, "run", run_badly)
+        assert (await store.save("c", ChatChange(put=[{"id": "m"}]))).version == 72
+        assert failed
+        monkeypatch.setattr(store._servers, "run", run)
+        await client.delete(*[key for key in await _left(client, place) if "{c}" not in key])
+        info = await store.save("c", ChatChange())
+        assert (await store.list("o", 9, None)).chats == [info]
+        for number in range(70):
+            assert await store.find_by_stream(f"s{number}") == info
+        failed.clear()
+        monkeypatch.setattr(store._servers, "run", run_badly)
+        assert len(await store.delete("c") or ()) == 70
+        assert failed
+        monkeypatch.setattr(store._servers, "run", run)
+        assert await store.describe("c") is None
+        assert (await store.list("o", 9, None)).chats == []
+        assert await store.find_by_stream("s0") is None
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 async def test_deletion_whose_reply_was_lost(
     place: InRedis, monkeypatch: pytest.MonkeyPatch, *, is_there: bool

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 import secrets
-from collections.abc import Awaitable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import anyio
 from redis.exceptions import RedisError
@@ -44,9 +46,22 @@ __all__ = ["RedisChatStore"]
 
 T = TypeVar("T")
 
+_logger = logging.getLogger("resumable_stream")
+
 _MAX_SECONDS = 10.0
+_MAX_UPKEEP_SECONDS = 2.0
+_BATCH = 32
+_FAILURES = (RedisError, OSError, EOFError, TimeoutError, ValueError)
 _HOUR = 3600.0
 _DAY = 86_400.0
+
+
+class _Deleted(NamedTuple):
+    """A chat that was deleted."""
+
+    owner: str
+    created_at: int
+    streams: Sequence[StreamRecord]
 
 
 class RedisChatStore(ChatStore):
@@ -112,11 +127,20 @@ class RedisChatStore(ChatStore):
     async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
         messages = [part for one in change.put for part in (_bytes_of(one["id"]), dump(one))]
         metadata = None if change.metadata is None else dump(change.metadata)
-        return await _run("save a chat", self._save(chat_id, change, metadata, messages))
+        described, has_entered = await _run("save a chat", self._save(chat_id, change, metadata, messages))
+        if change.begin is not None and not has_entered:  # who wrote the entry may have taken it back meanwhile
+            await _keep_up(self._point(chat_id, change.begin.stream_id))
+        if described.info.updated_at - described.renewed_at / 1_000_000 > self._renewal:
+            await _keep_up(self._renew(chat_id, described))
+        return described.info
 
     @override
     async def delete(self, chat_id: str, *, if_owner: str | None = None) -> Sequence[StreamRecord] | None:
-        return await _run("delete a chat", self._delete(chat_id, if_owner))
+        deleted = await _run("delete a chat", self._delete(chat_id, if_owner))
+        if deleted is None:
+            return None
+        await _keep_up(self._leave(chat_id, deleted))
+        return deleted.streams
 
     @override
     async def list_streams(self, chat_id: str) -> Sequence[StreamRecord]:
@@ -180,7 +204,7 @@ class RedisChatStore(ChatStore):
 
     async def _save(
         self, chat_id: str, change: ChatChange, metadata: str | None, messages: Sequence[str | bytes]
-    ) -> ChatInfo:
+    ) -> tuple[Described, bool]:
         begin = change.begin
         now, entry = (b"0", b"") if begin is None else await self._point(chat_id, begin.stream_id)
         args = (
@@ -197,26 +221,25 @@ class RedisChatStore(ChatStore):
         status, *reply = await self._call("save", self._keys.of_chat(chat_id), _token(), self._expiry, *args, *messages)
         if status != Status.OK:
             if begin is not None and entry:
-                await self._take_back(chat_id, begin.stream_id, entry)
+                await _keep_up(self._take_back(chat_id, begin.stream_id, entry))
             raise _refusal(Status(status), chat_id)
-        described = decode_described(chat_id, reply[0])
-        if begin is not None and not entry:
-            await self._point(chat_id, begin.stream_id)  # who wrote the entry may have taken it back meanwhile
-        if described.info.updated_at - described.renewed_at / 1_000_000 > self._renewal:
-            await self._renew(chat_id, described)
-        return described.info
+        return decode_described(chat_id, reply[0]), bool(entry)
 
-    async def _delete(self, chat_id: str, if_owner: str | None) -> Sequence[StreamRecord] | None:
+    async def _delete(self, chat_id: str, if_owner: str | None) -> _Deleted | None:
         keys = [*self._keys.of_chat(chat_id), self._keys.of_deleted(chat_id, _token())]
         status, *reply = await self._call("delete", keys, _optional(if_owner))
         if status != Status.OK:
             return None
         owner, created_at, kept = reply
-        streams = decode_streams(chat_id, kept)
-        await self._call("leave", [self._keys.of_owner(text_of(owner))], Entry(int(created_at), chat_id).encode())
-        for stream in streams:
-            await self._call("forget", [self._keys.of_stream(stream.stream_id)], f" {encode_id(chat_id)}")
-        return streams
+        return _Deleted(text_of(owner), int(created_at), decode_streams(chat_id, kept))
+
+    async def _leave(self, chat_id: str, deleted: _Deleted) -> None:
+        """Remove the entries of a chat."""
+        entry, pointer = Entry(deleted.created_at, chat_id).encode(), f" {encode_id(chat_id)}"
+        await self._call("leave", [self._keys.of_owner(deleted.owner)], entry)
+        await _for_each(
+            deleted.streams, lambda stream: self._call("forget", [self._keys.of_stream(stream.stream_id)], pointer)
+        )
 
     async def _find_by_stream(self, stream_id: str) -> ChatInfo | None:
         key = self._keys.of_stream(stream_id)
@@ -237,8 +260,7 @@ class RedisChatStore(ChatStore):
         created_at = f"{described.created_at:016d}"
         index = self._keys.of_owner(described.info.owner)
         await self._call("enter", [index], encode_id(chat_id), created_at, self._entry_expiry)
-        for stream in await self._streams(chat_id):
-            await self._point(chat_id, stream.stream_id)
+        await _for_each(await self._streams(chat_id), lambda stream: self._point(chat_id, stream.stream_id))
         await self._call("renewed", self._keys.of_chat(chat_id), created_at)
 
     async def _point(self, chat_id: str, stream_id: str) -> tuple[bytes, bytes]:
@@ -260,9 +282,30 @@ async def _run(doing: str, call: Coroutine[Any, Any, T]) -> T:
         return await to_the_end(_in_time(call))
 
 
-async def _in_time(call: Awaitable[T]) -> T:
-    with anyio.fail_after(_MAX_SECONDS):
+async def _in_time(call: Awaitable[T], seconds: float = _MAX_SECONDS) -> T:
+    with anyio.fail_after(seconds):
         return await call
+
+
+async def _keep_up(upkeep: Coroutine[Any, Any, object]) -> None:
+    """Bring the indexes up to date after a change that was made: if that fails, the change has not.
+
+    It will be made up for: an entry that is missing is written when the chat's entries are renewed, and one that is
+    of no use is removed when it is met.
+    """
+    try:
+        await to_the_end(_in_time(upkeep, _MAX_UPKEEP_SECONDS))
+    except _FAILURES as error:
+        _logger.warning("the entries of a chat in Redis could not be brought up to date: %s", type(error).__name__)
+
+
+async def _for_each(streams: Sequence[StreamRecord], call: Callable[[StreamRecord], Awaitable[object]]) -> None:
+    """Make a call for each stream, some at a time."""
+    for start in range(0, len(streams), _BATCH):
+        calls = map(call, streams[start : start + _BATCH])
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
 
 @contextmanager
@@ -274,7 +317,7 @@ def _translated_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RedisError, OSError, EOFError, TimeoutError, ValueError) as error:
+    except _FAILURES as error:
         raise ChatStoreError(f"Redis failed to {doing}: {type(error).__name__}") from error
 
 
