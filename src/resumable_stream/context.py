@@ -105,6 +105,7 @@ class ResumableStreamContext:
         )
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)
+        self._retention = terms.retention
         self._runtime = Runtime(backend, self._limits, terms)
 
     @classmethod
@@ -133,6 +134,11 @@ class ResumableStreamContext:
     def codec(self) -> Codec | None:
         """What turns the values of factories into chunks; ``None``: they are text or bytes already."""
         return self._codec
+
+    @property
+    def retention(self) -> float:
+        """How long a stream can be joined after its end, in seconds."""
+        return self._retention
 
     @property
     def is_leaving(self) -> bool:

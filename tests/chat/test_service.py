@@ -52,6 +52,13 @@ async def test_chat_needs_a_codec() -> None:
         ResumableChat(ResumableStreamContext.from_url("memory://"), MemoryChatStore())
 
 
+async def test_chat_needs_a_retention() -> None:
+    """A context that forgets streams as they end is refused at once: a reload could find neither stream nor answer."""
+    context = ResumableStreamContext.from_url("memory://", codec=JSONCodec(), retention=0)
+    with pytest.raises(InvalidSettingError, match="retention"):
+        ResumableChat(context, MemoryChatStore())
+
+
 async def test_turn_is_kept(world: World) -> None:
     """A question and its answer are in the chat when the stream has ended, under the id that the stream told."""
     _, chat = await world.process()

@@ -81,7 +81,8 @@ class ResumableChat:
     of its own accord, so one object can be made for the whole application.
 
     Args:
-        context: Where answers are published. It needs a codec, `JSONCodec` most often.
+        context: Where answers are published. It needs a codec, `JSONCodec` most often, and a ``retention`` that is
+            longer than it takes to resume an answer, and than the store may be away.
         store: Where chats are kept.
         while_answering: What sending to a chat does while an answer is being made in it: ``"refuse"`` raises
             `ChatBusyError`, ``"stop"`` stops that answer first.
@@ -95,7 +96,7 @@ class ResumableChat:
         new_message_id: Makes ids of messages, likewise.
 
     Raises:
-        InvalidSettingError: The context has no codec, or a setting is out of range.
+        InvalidSettingError: The context has no codec, or no retention, or a setting is out of range.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class ResumableChat:
     ) -> None:
         if context.codec is None:
             raise InvalidSettingError("chats need a context with a codec: ResumableStreamContext(…, codec=JSONCodec())")
+        if not context.retention:
+            raise InvalidSettingError("chats need a context with a retention: an answer may end while it is resumed")
         if while_answering not in ("refuse", "stop"):
             raise InvalidSettingError(f"while_answering is 'refuse' or 'stop', not {while_answering!r}")
         self._context = context
