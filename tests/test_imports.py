@@ -43,7 +43,7 @@ MAY_USE = {
     "backends": {"anyio", "hiredis", "redis"},  # one comes with the other
     "chat": {"anyio"},
     # Alembic runs its environment outside of any package.
-    "chat/stores": {"aiosqlite", "alembic", "anyio", "filelock", "redis", "resumable_stream", "sqlalchemy"},
+    "chat/stores": {"aiosqlite", "alembic", "anyio", "asyncpg", "filelock", "redis", "resumable_stream", "sqlalchemy"},
     "context": {"redis"},  # for annotations alone
     "testing": {"anyio"},
     "answers": {"anyio"},

@@ -433,6 +433,24 @@ def test_driver_may_be_left_out(tmp_path: Path) -> None:
         assert store._own_engine.dialect.driver == driver
 
 
+async def test_urls_as_providers_print_them(postgresql_of: GetPostgreSQL) -> None:
+    """The scheme postgres and the mode of TLS mean what they mean to libpq; what asyncpg does not know is named."""
+    _, _, rest = postgresql_of().url_of().partition("://")
+    for url, error in (
+        (f"postgres://{rest}?sslmode=disable", None),
+        (f"postgres+asyncpg://{rest}?sslmode=prefer&command_timeout=5", None),
+        (f"postgresql://{rest}?sslmode=require", ChatStoreError),  # the server has no TLS
+    ):
+        store = SQLChatStore.from_url(url)
+        if error:
+            await error_of(store.connect(), error)
+        else:
+            assert "migrate" in str(await error_of(store.connect(), ChatStoreError))
+        await store.aclose()
+    with pytest.raises(InvalidSettingError, match="channel_binding"):
+        SQLChatStore.from_url(f"postgres://{rest}?sslmode=require&channel_binding=require")
+
+
 async def test_not_connected(database: InSQLite) -> None:
     """A store that is not connected says so."""
     await error_of(database.make_store().describe("c"), ContextClosedError)

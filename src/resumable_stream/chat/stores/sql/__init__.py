@@ -81,7 +81,8 @@ class SQLChatStore(ChatStore):
 
         Args:
             url: As SQLAlchemy has it, such as ``postgresql+asyncpg://user:password@host/database`` or
-                ``sqlite+aiosqlite:///chats.db``.
+                ``sqlite+aiosqlite:///chats.db``. ``postgres://`` and ``sslmode``, as providers of databases print them,
+                are understood too.
 
         Raises:
             InvalidSettingError: It is malformed, or names another kind of database.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from inspect import signature
 from threading import Thread
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = ["make_engine"]
 _DRIVERS = {"postgresql": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
 _EXTRAS = {"postgresql": "postgresql", "sqlite": "sql"}
 _PATIENCE = 5.0
+_OF_SQLALCHEMY = {"prepared_statement_cache_size", "prepared_statement_name_func"}
 
 
 def make_engine(url: str) -> AsyncEngine:
@@ -32,12 +35,15 @@ def make_engine(url: str) -> AsyncEngine:
         parsed = make_url(url)
     except ArgumentError as error:
         raise InvalidSettingError("not a URL of a database") from error
+    parsed = parsed.set(drivername=re.sub(r"^postgres\b", "postgresql", parsed.drivername))  # as some providers have it
     kind = parsed.get_backend_name()
     if kind not in _DRIVERS:
         raise InvalidSettingError("chats are kept in PostgreSQL or in SQLite, and the URL is of neither")
     if parsed.drivername == kind:
         parsed = parsed.set(drivername=_DRIVERS[kind])
     try:
+        if parsed.drivername == _DRIVERS["postgresql"]:
+            parsed = _as_asyncpg_says(parsed)
         engine = create_async_engine(parsed, hide_parameters=True, **_settings(parsed))
     except ImportError as error:
         extra = f"pip install 'resumable-stream-context[{_EXTRAS[kind]}]'"
@@ -47,6 +53,22 @@ def make_engine(url: str) -> AsyncEngine:
     if kind == "sqlite":
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     return engine
+
+
+def _as_asyncpg_says(url: URL) -> URL:
+    """Return a URL of PostgreSQL in the words of asyncpg. Providers print it in those of libpq."""
+    # Here, because who has SQLite can do without.
+    import asyncpg  # type: ignore[import-untyped]  # it has no types
+
+    query = dict(url.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    unknown = query.keys() - signature(asyncpg.connect).parameters.keys() - _OF_SQLALCHEMY
+    if unknown:
+        raise InvalidSettingError(
+            f"asyncpg does not know {', '.join(sorted(unknown))}: leave it out of the URL, or make an engine yourself"
+        )
+    return url.set(query=query)
 
 
 def _settings(url: URL) -> dict[str, Any]:
