@@ -59,6 +59,16 @@ async def test_chat_needs_a_retention() -> None:
         ResumableChat(context, MemoryChatStore())
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"sdk": 4}, {"sdk": "7"}, *({"stop_timeout": wrong} for wrong in (-1, float("nan"), "6", None, True))],
+)
+async def test_settings_out_of_range(world: World, options: dict[str, Any]) -> None:
+    """A setting that cannot be is refused at once, not when it is first used."""
+    with pytest.raises(InvalidSettingError):
+        await world.process(**options)
+
+
 async def test_turn_is_kept(world: World) -> None:
     """A question and its answer are in the chat when the stream has ended, under the id that the stream told."""
     _, chat = await world.process()

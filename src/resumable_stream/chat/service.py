@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from .._core.ids import check_chat_id
 from ..abc import ChatStore
@@ -119,6 +119,11 @@ class ResumableChat:
             raise InvalidSettingError("chats need a context with a retention: an answer may end while it is resumed")
         if while_answering not in ("refuse", "stop"):
             raise InvalidSettingError(f"while_answering is 'refuse' or 'stop', not {while_answering!r}")
+        if sdk not in get_args(Sdk):
+            raise InvalidSettingError(f"the major version of the AI SDK is 5, 6 or 7, not {sdk!r}")
+        seconds: object = stop_timeout
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds >= 0:
+            raise InvalidSettingError(f"stop_timeout is a number of seconds, from 0 on, not {seconds!r}")
         self._context = context
         self._store = store
         self._turns = Turns(context, store, keep_partial=keep_partial, stop_timeout=stop_timeout, sdk=sdk)
@@ -175,6 +180,8 @@ class ResumableChat:
 
         Raises:
             AuthenticationRequiredError, ChatForbiddenError, ChatNotFoundError, InvalidChatIdError: See there.
+            ChatChangedError: Others kept changing the chat.
+            BackendError: The backend failed otherwise than by being away.
             ChatStoreError: The store failed.
         """
         chat = await self._load(user, chat_id)

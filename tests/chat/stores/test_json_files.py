@@ -162,6 +162,18 @@ async def test_file_that_is_not_a_chat(tmp_path: Path) -> None:
         await store.create("d", "p", {})
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\0", b"../x\0", b"../chats/x", b"0" * 63])
+async def test_file_that_names_no_chat(tmp_path: Path, content: bytes) -> None:
+    """A file of a stream that something else wrote is an error of the store, and leads nowhere."""
+    async with JSONFileChatStore(tmp_path) as store:
+        await store.create("c", "o", {})
+        await store.save("c", ChatChange(begin=StreamRecord("s", "")))
+        (path,) = (tmp_path / "streams").iterdir()
+        path.write_bytes(content)
+        await error_of(store.find_by_stream("s"), ChatStoreError)
+        assert await store.load("c") is not None
+
+
 async def test_folder_that_cannot_be(tmp_path: Path) -> None:
     """A folder that cannot be made is an error of the store, with the system's as its cause."""
     (tmp_path / "file").write_text("")

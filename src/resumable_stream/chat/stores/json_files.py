@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,7 +38,13 @@ except ImportError as _error:  # pragma: no cover  # the tests have the extra
 
 from ...abc import ChatStore
 from ...chat_types import Chat, ChatChange, ChatInfo, ChatPage, StreamRecord
-from ...exceptions import ChatExistsError, ChatNotFoundError, ChatStoreError, ContextClosedError
+from ...exceptions import (
+    ChatExistsError,
+    ChatNotFoundError,
+    ChatStoreError,
+    ContextClosedError,
+    ResumableStreamError,
+)
 from ..changes import Changed, PagePosition, apply_change
 from ..finishing import to_the_end
 from .text import copy, copy_change, dump, load
@@ -50,6 +57,7 @@ _FORMAT = 1
 _PATIENCE = 5.0
 _POLL_INTERVAL = 0.005
 _THREADS = 8
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class JSONFileChatStore(ChatStore):
@@ -141,9 +149,9 @@ def _translated_errors(doing: str) -> Iterator[None]:
     """Raise what goes wrong with files as `ChatStoreError`. A `ValueError` is a file that we did not write."""
     try:
         yield
-    except (ChatStoreError, ContextClosedError):
+    except ResumableStreamError:
         raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ChatStoreError(f"failed to {doing}: {type(error).__name__}") from error
 
 
@@ -233,10 +241,14 @@ class _Folder:
 
     def find_by_stream(self, stream_id: str) -> ChatInfo | None:
         """Return the chat of a stream."""
+        pointer = self._streams / _name_of(stream_id)
         try:
-            kept = self.read((self._streams / _name_of(stream_id)).read_text("ascii"))
+            name = pointer.read_text("ascii")
         except FileNotFoundError:
             return None
+        if not _NAME.fullmatch(name):
+            raise ChatStoreError(f"streams/{pointer.name} is not the name of a chat")
+        kept = self.read(name)
         is_there = kept is not None and any(stream.stream_id == stream_id for stream in kept.streams)
         return kept.chat.info if kept is not None and is_there else None
 
