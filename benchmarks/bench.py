@@ -16,6 +16,8 @@ import anyio
 from . import peers
 from .conditions import conditions
 from .findings import Work
+from .plots import draw_all
+from .report import RESULTS, write_page, write_results
 from .stage import Stage, server
 from .text import aligned, goal_lines, work_lines
 from .works import WORKS
@@ -32,6 +34,10 @@ def main() -> None:
     print("\n".join(f"{name:9} {value}" for name, value in about.items()), flush=True)
     works = asyncio.run(_measure_all(options))
     print("\n".join(aligned(["", *goal_lines(works)])))
+    write_results(works, about)
+    draw_all(works, RESULTS)
+    if options.publish:
+        write_page(works, about)
 
 
 async def _measure_all(options: argparse.Namespace) -> list[Work]:
@@ -45,9 +51,8 @@ async def _measure_all(options: argparse.Namespace) -> list[Work]:
         for key in keys:
             works.append(Work(key, WORKS[key].TITLE))
             await _measure(works[-1], options)
-    for missing in keys[len(works) :]:
-        works.append(Work(missing, WORKS[missing].TITLE, remarks=["Not measured: the time was over."]))
-    return works
+    over = ["Not measured: the time was over."]
+    return works + [Work(key, WORKS[key].TITLE, remarks=over) for key in keys[len(works) :]]
 
 
 async def _measure(work: Work, options: argparse.Namespace) -> None:
@@ -73,7 +78,9 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="4 minutes at most instead of 25, and less exact")
     parser.add_argument("--uvloop", action="store_true", help="all that is in Python on uvloop")
     parser.add_argument("--repeats", type=int, default=7, help="at most so many samples of each figure")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.publish = not (options.only or options.quick)
+    return options
 
 
 def _parse_keys(text: str) -> list[str]:

@@ -20,8 +20,6 @@ from .field import Contestant
 from .findings import Table
 
 _SERVERS = ("redis-server", "valkey-9", "redis-6.2")
-_GIVE_UP_AFTER = 2
-"""Failures of a contestant at one work."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +121,11 @@ async def take_turns(
     rehearse: bool = True,
     prepare: Callable[[Pair], Awaitable[None]] | None = None,
     keep: bool = False,
+    strikes_allowed: int = 1,
 ) -> None:
     """Take a sample of each in turn, several times, into the table.
 
-    One that fails is started anew, and after two failures it is left out. It is in the table what was seen.
+    One that fails is started anew, and left out after some failures. It is in the table what was seen.
 
     Args:
         stage: Where.
@@ -138,6 +137,7 @@ async def take_turns(
         rehearse: Whether there is one that does not count, so that programs are warm.
         prepare: Called with each pair of processes that was started.
         keep: Whether the server keeps what it has from one sample to the next.
+        strikes_allowed: After how many failures more it is left out.
     """
     pairs: dict[str, Pair] = {}
     strikes: dict[str, int] = {}
@@ -145,7 +145,7 @@ async def take_turns(
         for turn in range(-1 if rehearse else 0, stage.times(repeats)):
             for contestant in contestants:
                 name = contestant.name
-                if strikes.get(name, 0) >= _GIVE_UP_AFTER:
+                if strikes.get(name, 0) > strikes_allowed:
                     continue
                 try:
                     with anyio.fail_after(limit):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from .findings import Goal, Table, Work
 from .samples import Spread, spread
 
-GOALS_HEAD = ("| work | what | goal | measured (min – max) | |", "| --- | --- | ---: | ---: | --- |")
+GOALS_HEAD = ("| work | what | goal | measured (min .. max) | |", "| --- | --- | ---: | ---: | --- |")
 
 
 def number(value: float) -> str:
@@ -24,7 +24,7 @@ def number(value: float) -> str:
 
 def ranged(found: Spread) -> str:
     """Return a median and its range."""
-    return f"{number(found.median)} ({number(found.low)} – {number(found.high)})"
+    return f"{number(found.median)} ({number(found.low)} .. {number(found.high)})"
 
 
 def table_lines(table: Table) -> list[str]:
@@ -32,7 +32,7 @@ def table_lines(table: Table) -> list[str]:
     head = " | ".join(f"{metric.name}, {metric.unit}" if metric.unit else metric.name for metric in table.metrics)
     lines = [f"{table.title}:", "", f"| | {head} |", f"| --- |{' ---: |' * len(table.metrics)}"]
     for name, row in table.rows.items():
-        cells = [ranged(spread(row[metric.name])) if row.get(metric.name) else "–" for metric in table.metrics]
+        cells = [ranged(spread(row[metric.name])) if row.get(metric.name) else "-" for metric in table.metrics]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     for name, seen in table.failures.items():
         some = "sometimes" if name in table.rows else "no figure"

@@ -36,7 +36,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, *words: str | bytes) -> None:
         assert self._transport is not None, "connected"
-        self._transport.write(hiredis.pack_command(words))
+        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # a tuple of any length will do
 
     async def reply(self) -> Any:
         while not self._replies:
@@ -74,7 +74,8 @@ class BareHiredis:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, self._address.hostname, self._address.port)
+        host, port = self._address.hostname or "", self._address.port or 0
+        _, connection = await loop.create_connection(_Connection, host, port)
         return connection
 
     async def _publish(self, stream_id: str, chunks: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.connection import Connection
 
 from .serve import Factory, main
 
@@ -20,7 +21,7 @@ class BareRedisPy:
     """One connection to publish, and one for each follower."""
 
     async def open(self, url: str) -> None:
-        self._settings = dict(parse_url(url))
+        self._address = urlsplit(url)
         self._connection = await self._connect()
 
     async def close(self) -> None:
@@ -43,7 +44,8 @@ class BareRedisPy:
 
     async def _connect(self) -> Connection:
         # RESP2: there a push is a reply like any other. Silence is no error.
-        connection = Connection(**self._settings, protocol=2, socket_timeout=None)
+        host, port = self._address.hostname or "", self._address.port or 0
+        connection = Connection(host=host, port=port, protocol=2, socket_timeout=None)
         await connection.connect()
         return connection
 

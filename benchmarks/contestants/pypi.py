@@ -18,9 +18,7 @@ class PyPI:
         self._subscriber = package.RedisSubscriber(url)
         await self._publisher.connect()
         await self._subscriber.connect()
-        self._context = package.create_resumable_stream_context(
-            publisher=self._publisher, subscriber=self._subscriber
-        )
+        self._context = package.create_resumable_stream_context(publisher=self._publisher, subscriber=self._subscriber)
 
     async def close(self) -> None:
         await self._subscriber.close()

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from .readers import Reading, read, summary
 from .sources import Gates, Spec, chunks_of, run
 
 Factory = Callable[[], AsyncIterator[str]]
+Join = Callable[[int], Awaitable[AsyncIterator[str]]]
 
 _JOINING_AT_A_TIME = 32
 _LINE_LIMIT = 1024 * 1024
@@ -43,6 +45,23 @@ class Contestant(Protocol):
 
     async def special(self, do: str, **details: Any) -> Any:
         """Do what only this contestant can do."""
+
+
+@dataclass(frozen=True)
+class How:
+    """How streams are read."""
+
+    is_stamped: bool
+    warm_up: int
+    """How many of the first stamps of each reader do not count."""
+    limit: float
+    """Seconds for all."""
+    reads: bool = True
+    """Whether they are read, and not only joined."""
+    enough: int = 0
+    """Characters after which to leave; 0: none."""
+    every: float = 0.0
+    """Seconds from one who joins to the next."""
 
 
 class Server:
@@ -90,6 +109,9 @@ class Server:
     async def _do_usage(self, _say: Callable[[str], None]) -> dict[str, float]:
         return {"cpu": time.process_time(), "resident": _resident_bytes()}
 
+    async def _do_pause(self, _say: Callable[[str], None], seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
     async def _do_publish(
         self,
         say: Callable[[str], None],
@@ -107,7 +129,8 @@ class Server:
         def publish(number: int) -> Awaitable[AsyncIterator[str]]:
             return self._contestant.publish(streams[number], lambda: run(specs[number], self._gates))
 
-        found = await _read_all(len(streams), publish, say, reads, specs[0].stamped, warm_up, limit, 0)
+        how = How(specs[0].stamped, warm_up, limit, reads=reads)
+        found = await _Readers(say, publish, how).read(len(streams))
         found["taken"] = found["ended"] - started
         return found
 
@@ -127,72 +150,61 @@ class Server:
         def follow(number: int) -> Awaitable[AsyncIterator[str]]:
             return self._contestant.follow(streams[number], in_blocks=in_blocks)
 
-        return await _read_all(len(streams), follow, say, True, stamped, warm_up, limit, enough, every)
+        how = How(stamped, warm_up, limit, enough=enough, every=every)
+        return await _Readers(say, follow, how).read(len(streams))
 
 
-async def _read_all(
-    count: int,
-    join: Callable[[int], Awaitable[AsyncIterator[str]]],
-    say: Callable[[str], None],
-    reads: bool,
-    is_stamped: bool,
-    warm_up: int,
-    limit: float,
-    enough: int,
-    every: float = 0.0,
-) -> dict[str, Any]:
-    """Say "joined" when all have joined, "first" when all have a chunk; return what all have got at the end."""
-    readings = [Reading() for _ in range(count)]
-    unjoined = unheard = count
-    places = asyncio.Semaphore(_JOINING_AT_A_TIME)
+class _Readers:
+    """Many readers at once. Says "joined" when all have joined, "first" when all have a chunk, or failed."""
 
-    def have_joined() -> None:
-        nonlocal unjoined
-        unjoined -= 1
-        if not unjoined:
-            say("joined")
+    def __init__(self, say: Callable[[str], None], join: Join, how: How) -> None:
+        self._say = say
+        self._join = join
+        self._how = how
+        self._places = asyncio.Semaphore(_JOINING_AT_A_TIME)
+        self._missing: dict[str, set[int]] = {}
 
-    def have_heard() -> None:
-        nonlocal unheard
-        unheard -= 1
-        if not unheard:
-            say("first")
+    async def read(self, count: int) -> dict[str, Any]:
+        """Return what all have got at the end, or when the time is over."""
+        readings = [Reading() for _ in range(count)]
+        self._missing = {event: set(range(count)) for event in ("joined", "first")}
+        tasks = [asyncio.ensure_future(self._read_one(number, reading)) for number, reading in enumerate(readings)]
+        _, unfinished = await asyncio.wait(tasks, timeout=self._how.limit)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return summary(readings, self._how.warm_up)
 
-    async def read_one(number: int) -> None:
-        reading = readings[number]
-        has_joined = has_heard = False
-
-        def on_first() -> None:
-            nonlocal has_heard
-            has_heard = True
-            have_heard()
-
+    async def _read_one(self, number: int, reading: Reading) -> None:
         try:
-            await asyncio.sleep(every * number)
-            async with places:
+            await asyncio.sleep(self._how.every * number)
+            async with self._places:
                 reading.started = time.perf_counter()
-                stream = await join(number)
-            has_joined = True
-            have_joined()
-            if reads:
-                await read(stream, reading, is_stamped=is_stamped, enough=enough, on_first=on_first)
+                stream = await self._join(number)
+            self._have("joined", number)
+            if self._how.reads:
+                await read(
+                    stream,
+                    reading,
+                    is_stamped=self._how.is_stamped,
+                    enough=self._how.enough,
+                    on_first=lambda: self._have("first", number),
+                )
         except asyncio.CancelledError:
-            reading.failure = f"no end within {limit:g} s"
+            reading.failure = f"no end within {self._how.limit:g} s"
             raise
         except Exception as error:  # noqa: BLE001  # it is what is reported
             reading.failure = _told(error)
         finally:
-            if not has_joined:
-                have_joined()
-            if not has_heard:
-                have_heard()
+            self._have("joined", number)
+            self._have("first", number)
 
-    tasks = [asyncio.ensure_future(read_one(number)) for number in range(count)]
-    _, unfinished = await asyncio.wait(tasks, timeout=limit)
-    for task in unfinished:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return summary(readings, warm_up)
+    def _have(self, event: str, number: int) -> None:
+        missing = self._missing[event]
+        if number in missing:
+            missing.remove(number)
+            if not missing:
+                self._say(event)
 
 
 def _phased(source: dict[str, Any], share: float) -> Spec:
@@ -224,7 +236,7 @@ def main(contestant: Callable[[], Contestant]) -> None:
     if options.uvloop:
         import uvloop
 
-        loop = uvloop.new_event_loop()
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     else:
         loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

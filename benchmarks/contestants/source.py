@@ -22,6 +22,7 @@ class Source:
         return factory()
 
     async def follow(self, stream_id: str, *, in_blocks: bool) -> AsyncIterator[str]:
+        del stream_id, in_blocks
         raise LookupError("nothing is published")
 
     async def special(self, do: str, **details: Any) -> Any:

@@ -27,7 +27,7 @@ class Spec:
     burst: int = 1
     """Chunks that come together."""
     phase: float = 0.0
-    """Seconds until the beginning. Of many sources each gets its share of one gap, so that they do not come together."""
+    """Seconds until the beginning. Of many sources each gets its share of one gap: they come in turns."""
     stamped: bool = False
     """Whether chunks say when they were made. Only with a gap."""
     gated: bool = False

@@ -1,4 +1,4 @@
-"""P1: a publisher alone, whose source gives chunks as fast as it is asked, and whose only reader is its first caller."""
+"""P1: a publisher alone, whose source gives chunks as fast as it can, and whose only reader is its first caller."""
 
 from __future__ import annotations
 

@@ -35,7 +35,9 @@ async def measure(stage: Stage, work: Work) -> None:
         ages, own = found["ages"], made["ages"]
         return dict(zip(_METRICS, (ages["50"], ages["99"], own["50"], own["99"]), strict=True))
 
-    table = work.table("latency", f"{count} chunks of 20 bytes, one each 5 ms", [Metric(name, "ms") for name in _METRICS])
+    table = work.table(
+        "latency", f"{count} chunks of 20 bytes, one each 5 ms", [Metric(name, "ms") for name in _METRICS]
+    )
     contestants = stage.dressed(present(OURS, BARE, BARE_APPEND, FLOOR, *PEERS))
     await take_turns(stage, table, contestants, sample, repeats=stage.pick(5, 3), limit=15)
 

@@ -1,14 +1,13 @@
-"""P5: a thousand live streams in one process, each with a follower in another: what they cost, and how late they are."""
+"""P5: a thousand live streams in one process, each followed in another: what they cost, and how late they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import anyio
 
 from ..driver import DriverError
-from ..field import NODE_SOURCE, NPM_PEERS, OURS, PEERS, SOURCE, Contestant, present
+from ..field import NODE_SOURCE, NPM_PEERS, OURS, PEERS, SOURCE, present
 from ..findings import Goal, Metric, Work, compare_with_each, compare_with_number
 from ..samples import at_most
 from ..stage import Pair, Stage, new_name, take_turns
@@ -19,7 +18,7 @@ LIMIT, QUICK_LIMIT = 300.0, 75.0
 
 _GAP = 0.05
 _WARM_UP = 2
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 """Seconds until sources begin, although not all followers have heard."""
 
 _METRICS = [
@@ -42,7 +41,16 @@ async def measure(stage: Stage, work: Work) -> None:
     table = work.table("many", f"{what}, all stamps", _METRICS)
     sample = _Sampler(stage, streams, round(seconds / _GAP))
     repeats = stage.pick(3, 1)
-    await take_turns(stage, table, present(*both, *PEERS), sample.followed, repeats=repeats, limit=60, rehearse=False)
+    await take_turns(
+        stage,
+        table,
+        present(*both, *PEERS),
+        sample.followed,
+        repeats=repeats,
+        limit=45,
+        rehearse=False,
+        strikes_allowed=0,
+    )
     alone = work.table("sources", f"{what}: the sources by themselves", [Metric("CPU of publisher", "s")])
     sources = present(SOURCE, SOURCE.on_uvloop(), NODE_SOURCE)
     await take_turns(stage, alone, sources, sample.alone, repeats=repeats, limit=30, rehearse=False)
@@ -53,7 +61,7 @@ class _Sampler:
         self._stage = stage
         self._streams = streams
         self._source = {"count": chunks, "gap": _GAP, "stamped": True}
-        self._limit = chunks * _GAP + 12
+        self._limit = chunks * _GAP + 5
 
     async def alone(self, pair: Pair, _is_rehearsal: bool) -> dict[str, float]:
         """Read the sources, and nothing else."""
@@ -135,5 +143,3 @@ def goals(stage: Stage, work: Work) -> list[Goal]:
             samples = table.samples(name, metric)
             found.append(compare_with_number(f"connections of the {what} on {loop}", samples, at_most(4)))
     return found
-
-

@@ -39,7 +39,9 @@ async def measure(stage: Stage, work: Work) -> None:
 
     chunks = stage.pick(200, 75)
     paced = work.table(
-        "paced", f"{_FOLLOWERS} followers, {1 / _GAP:.0f} chunks/s, {chunks} chunks", [Metric("p50", "ms"), Metric("p99", "ms")]
+        "paced",
+        f"{_FOLLOWERS} followers, {1 / _GAP:.0f} chunks/s, {chunks} chunks",
+        [Metric("p50", "ms"), Metric("p99", "ms")],
     )
 
     async def sample_paced(pair: Pair, is_rehearsal: bool) -> dict[str, float]:

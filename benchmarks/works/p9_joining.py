@@ -22,7 +22,9 @@ async def measure(stage: Stage, work: Work) -> None:
     seconds = _FOLLOWERS * _EVERY + 0.5
     spec = Spec(round(seconds * _RATE), gap=_GAP, burst=_BURST)
     title = f"{_FOLLOWERS} followers join, one each {_EVERY:g} s, at {_RATE:,.0f} chunks/s; {spec.count:,} chunks"
-    table = work.table("exact", title, [Metric("exact", f"of {_FOLLOWERS}"), Metric("too long", ""), Metric("too short", "")])
+    table = work.table(
+        "exact", title, [Metric("exact", f"of {_FOLLOWERS}"), Metric("too long", ""), Metric("too short", "")]
+    )
     expected, length = expected_digest(spec), spec.count * spec.size
 
     async def sample(pair: Pair, _is_rehearsal: bool) -> dict[str, float]:
