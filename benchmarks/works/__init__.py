@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from . import cost, p1_publisher, p2_follower, p3_latency, p4_join, p5_many, p6_fan_out, p7_growth, p9_joining
+from . import cost, p1_publisher, p2_follower, p3_latency, p4_join, p5_many, p6_fan_out, p7_growth, p8_http, p9_joining
 
 WORKS: dict[str, ModuleType] = {
     "P1": p1_publisher,
@@ -18,6 +18,7 @@ WORKS: dict[str, ModuleType] = {
     "P5": p5_many,
     "P6": p6_fan_out,
     "P7": p7_growth,
+    "P8": p8_http,
     "P9": p9_joining,
     "COST": cost,
 }

@@ -52,7 +52,7 @@ async def measure(stage: Stage, work: Work) -> None:
 
 async def _measure_imports(stage: Stage, work: Work) -> None:
     table = work.table("import", "importing the package after asyncio, in a fresh process", [Metric("time", "ms")])
-    for turn in range(-1, stage.times(7)):
+    for turn in range(-1, stage.times(stage.pick(7, 3))):
         for contestant in (OURS, *PYTHON_PEERS):
             taken = await anyio.to_thread.run_sync(_time_import, contestant)
             if turn >= 0:

@@ -39,7 +39,7 @@ async def measure(stage: Stage, work: Work) -> None:
         "latency", f"{count} chunks of 20 bytes, one each 5 ms", [Metric(name, "ms") for name in _METRICS]
     )
     contestants = stage.dressed(present(OURS, BARE, BARE_APPEND, FLOOR, *PEERS))
-    await take_turns(stage, table, contestants, sample, repeats=stage.pick(5, 3), limit=15)
+    await take_turns(stage, table, contestants, sample, repeats=stage.pick(5, 2), limit=15)
 
 
 def goals(stage: Stage, work: Work) -> list[Goal]:

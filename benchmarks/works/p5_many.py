@@ -35,7 +35,7 @@ _METRICS = [
 
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the tables."""
-    streams, seconds = stage.pick(1000, 300), stage.pick(6, 3)
+    streams, seconds = stage.pick(1000, 200), stage.pick(6, 2)
     both = [OURS, OURS.on_uvloop()]
     what = f"{streams:,} streams of {1 / _GAP:.0f} chunks/s, for {seconds} s"
     table = work.table("many", f"{what}, all stamps", _METRICS)

@@ -33,7 +33,7 @@ async def measure(stage: Stage, work: Work) -> None:
 
 
 async def _measure_streams(stage: Stage, work: Work, streams: int) -> None:
-    seconds = stage.pick(5, 2)
+    seconds = stage.pick(5, 1)
     gap = streams / _TOTAL_RATE
     chunks = max(1, round(seconds / gap))
     metrics = [_CPU, Metric("CPU of Redis per chunk", "µs"), Metric("idle: memory per stream", "KiB"),
