@@ -12,6 +12,9 @@ from ..stage import Pair, Stage, check, new_name, take_turns
 TITLE = "A publisher alone"
 LIMIT, QUICK_LIMIT = 120.0, 30.0
 
+_METRICS = [Metric("rate", "chunks/s"), Metric("by its own CPU", "chunks per CPU second")]
+"""The second does not know what else the machine does, nor what the server has to do."""
+
 
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the table."""
@@ -20,15 +23,17 @@ async def measure(stage: Stage, work: Work) -> None:
     async def sample(pair: Pair, is_rehearsal: bool) -> dict[str, float]:
         spec = Spec(count // pair.contestant.slowness // (10 if is_rehearsal else 1))
         stream = new_name()
+        before = await pair.publisher.call("usage")
         found = await pair.publisher.call("publish", streams=[stream], source={"count": spec.count})
+        after = await pair.publisher.call("usage")
         check(found, [expected_digest(spec)])
         if pair.contestant.module == OURS.module:
             length = await pair.publisher.call("length", stream=stream)
             if length != spec.count:
                 raise DriverError(f"{length} chunks are logged of {spec.count}")
-        return {"rate": spec.count / found["taken"]}
+        return {"rate": spec.count / found["taken"], "by its own CPU": spec.count / (after["cpu"] - before["cpu"])}
 
-    table = work.table("rate", f"{count:,} chunks of 20 bytes", [Metric("rate", "chunks/s")])
+    table = work.table("rate", f"{count:,} chunks of 20 bytes", _METRICS)
     table.notes.append("Those that wait for the server with each chunk were given a twentieth of that.")
     contestants = stage.dressed(present(SOURCE, OURS, *PEERS, BARE, BARE_APPEND, NODE_SOURCE))
     await take_turns(stage, table, contestants, sample, repeats=stage.pick(7, 3), limit=30)
