@@ -44,7 +44,8 @@ async def _measure_all(options: argparse.Namespace) -> list[Work]:
     this = asyncio.current_task()
     assert this is not None, "a coroutine runs in one"
     # So that the other processes are ended when this is ended, by a time limit for instance.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     keys = options.only or list(WORKS)
     works: list[Work] = []
     with anyio.move_on_after(_QUICK_LIMIT if options.quick else _LIMIT):

@@ -45,7 +45,7 @@ async def _measure_streams(stage: Stage, work: Work, streams: int) -> None:
         tag = new_name()
         names = [f"{tag}-{number}" for number in range(streams)]
         empty = await pair.publisher.call("usage")
-        source = {"count": chunks, "gap": gap, "gated": True, "tag": tag}
+        source = {"count": chunks, "gap": gap, "gated": True, "held": True, "tag": tag}
         published = pair.publisher.order("publish", streams=names, source=source, limit=60)
         await published.said("joined")
         await pair.open("joined", tag)
@@ -54,8 +54,10 @@ async def _measure_streams(stage: Stage, work: Work, streams: int) -> None:
         await pair.publisher.call("pause", seconds=seconds)
         before, redis_before = await pair.publisher.call("usage"), server_cpu(stage)
         await pair.open("go", tag)
-        found = await published.result()
+        await pair.publisher.call("pause", seconds=gap * (chunks + 1) + 0.2)
         after, redis_after = await pair.publisher.call("usage"), server_cpu(stage)
+        await pair.release(tag)  # later, so that what the ends cost does not count
+        found = await published.result()
         check(found, [expected_digest(Spec(chunks, gated=True))] * streams)
         made = streams * chunks
         return {
