@@ -24,7 +24,8 @@ help:
 	@echo "make chaos   kill and cut off servers and processes while streams run, for 16 minutes   (ROUNDS=0.1: a tenth)"
 	@echo "make soak    many streams for a minute: does anything grow?"
 	@echo "make golden  ask the AI SDK again what it makes of chunks; needs Node"
-	@echo "make bench   measure          make clean   remove what the other targets made"
+	@echo "make bench   measure, beside peers and bare limits, for 25 minutes; needs Node   (ARGS=--quick: 4 minutes)"
+	@echo "make clean   remove what the other targets made"
 
 demo: $(VENV)/demo.installed
 	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) \
@@ -67,8 +68,9 @@ docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 	$(RUN) pytest README.md docs
 
-bench: $(VENV)/test.installed
-	$(RUN) benchmarks.bench
+# Installs the peers from their registries, too; needs Node for two of them. A full run writes into docs/performance.md.
+bench: $(VENV)/bench.installed
+	$(RUN) benchmarks.bench $(ARGS)
 
 # Both write their counts into docs/reliability.md, if all rounds are played.
 chaos: $(VENV)/test.installed
@@ -82,7 +84,7 @@ golden: $(VENV)/test.installed
 	$(RUN) tests.protocols.translated && cd tests/golden && node make_wire.mjs
 
 clean:
-	rm -rf $(VENV) .venv-lowest build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest benchmarks/.peers build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A group of dependencies, and the package itself, editable. Group names and pins are in pyproject.toml; pip 25.1 is the
 # first that reads them.

@@ -1,103 +1,95 @@
-"""Measure what the library costs, on a Redis server started for that.
+"""Measure the library, its peers and the bare limits side by side, on Redis servers started for that.
 
-Run it from the root of the repository: ``python -m benchmarks.bench [--quick] [--uvloop]``. What else the machine does
-shows in the figures: compare those of one run with each other, and look at the spread before believing a difference.
+Run it from the root of the repository: ``python -m benchmarks.bench``. What else the machine does shows in the figures:
+read ratios of one run, and look at the spread before believing a difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import signal
-import statistics
 import time
-from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 
 import anyio
-from redis import Redis
 
-from tests.servers import Server, binaries, running
+from . import peers
+from .conditions import conditions
+from .findings import Work
+from .plots import draw_all
+from .report import RESULTS, write_page, write_results
+from .stage import Stage, server
+from .text import aligned, goal_lines, work_lines
+from .works import WORKS
 
-from .figures import (
-    Figure,
-    Plan,
-    measure_following,
-    measure_import,
-    measure_latency,
-    measure_publishing,
-    measure_replay,
-)
-
-_TIMEOUT = 300.0
-_NAME_WIDTH = 52
-_SERVERS = ("redis-server", "valkey-9", "redis-6.2")
-_MEASUREMENTS = (measure_publishing, measure_following, measure_latency, measure_replay, measure_import)
+_LIMIT = 25 * 60.0
+_QUICK_LIMIT = 4 * 60.0
 
 
 def main() -> None:
     options = _parse_options()
-    found = binaries()
-    with running(next(found[name] for name in _SERVERS if name in found)) as server:
-        plan = Plan(server.port, options.uvloop)
-        if options.quick:
-            plan = replace(plan, published=20_000, replayed=10_000, stamped=100, repeats=3, latency_repeats=1)
-        _print_conditions(server, plan)
-        anyio.run(_measure, plan, backend_options={"use_uvloop": plan.use_uvloop})
+    peers.install()
+    with server() as (port, _):
+        about = conditions(port, use_uvloop=options.uvloop)
+    print("\n".join(f"{name:9} {value}" for name, value in about.items()), flush=True)
+    works = asyncio.run(_measure_all(options))
+    print("\n".join(aligned(["", *goal_lines(works)])))
+    write_results(works, about)
+    draw_all(works, RESULTS)
+    if options.publish:
+        write_page(works, about)
 
 
-async def _measure(plan: Plan) -> None:
+async def _measure_all(options: argparse.Namespace) -> list[Work]:
     this = asyncio.current_task()
     assert this is not None, "a coroutine runs in one"
     # So that the other processes are ended when this is ended, by a time limit for instance.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
-    print(f"\n{'':{_NAME_WIDTH}}{'median':>9}   {'min .. max':<19}unit")
-    with anyio.fail_after(_TIMEOUT):
-        for measure in _MEASUREMENTS:
-            for figure in await measure(plan):
-                print(_row(figure), flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+    keys = options.only or list(WORKS)
+    works: list[Work] = []
+    with anyio.move_on_after(_QUICK_LIMIT if options.quick else _LIMIT):
+        for key in keys:
+            works.append(Work(key, WORKS[key].TITLE))
+            await _measure(works[-1], options)
+    over = ["Not measured: the time was over."]
+    return works + [Work(key, WORKS[key].TITLE, remarks=over) for key in keys[len(works) :]]
 
 
-def _row(figure: Figure) -> str:
-    median, low, high = (_short(of(figure.samples)) for of in (statistics.median, min, max))
-    return f"{figure.name:{_NAME_WIDTH}}{median:>9}   {f'{low} .. {high}':<19}{figure.unit}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
-
-
-def _print_conditions(server: Server, plan: Plan) -> None:
-    with Redis(port=server.port) as client:
-        about = client.info("server")
-    name = "Valkey" if "valkey_version" in about else "Redis"
-    loop = f"uvloop {version('uvloop')}" if plan.use_uvloop else "asyncio"
-    print(f"date      {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, load {os.getloadavg()[0]:.1f} at the start")
-    print(f"machine   {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}")
-    print(f"python    {platform.python_version()}, {loop}, redis-py {version('redis')}, hiredis {version('hiredis')}")
-    print(f"server    {name} {about.get('valkey_version', about['redis_version'])}")
-    counts = f"{plan.published:,} published, {plan.replayed:,} replayed, {plan.stamped:,} for latency"
-    print(f"chunks    {counts}, of 20 bytes")
-    print(f"samples   {plan.repeats} of each figure, {plan.latency_repeats} for latency")
-
-
-def _processor() -> str:
-    description = Path("/proc/cpuinfo")
-    if description.exists():
-        for line in description.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"
+async def _measure(work: Work, options: argparse.Namespace) -> None:
+    module = WORKS[work.key]
+    started = time.monotonic()
+    with server() as (port, pid):
+        stage = Stage(port, pid, options.quick, options.uvloop, options.repeats)
+        try:
+            with anyio.fail_after(module.QUICK_LIMIT if options.quick else module.LIMIT):
+                await module.measure(stage, work)
+        except TimeoutError:
+            work.remarks.append("Not all was measured: the time was over.")
+        finally:
+            if work.tables:
+                work.goals = module.goals(stage, work)
+    seconds = f"({time.monotonic() - started:.0f} s)"
+    print("\n".join(["", *aligned(work_lines(work)), *aligned(goal_lines([work])), seconds]), flush=True)
 
 
 def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few seconds instead of a minute, and less exact")
-    parser.add_argument("--uvloop", action="store_true", help="on uvloop, in both processes")
-    return parser.parse_args()
+    parser.add_argument("--only", type=_parse_keys, default=[], metavar="P1,P3", help="only these works")
+    parser.add_argument("--quick", action="store_true", help="4 minutes at most instead of 25, and less exact")
+    parser.add_argument("--uvloop", action="store_true", help="all that is in Python on uvloop")
+    parser.add_argument("--repeats", type=int, default=7, help="at most so many samples of each figure")
+    options = parser.parse_args()
+    options.publish = not (options.only or options.quick)
+    return options
+
+
+def _parse_keys(text: str) -> list[str]:
+    keys = text.upper().split(",")
+    unknown = set(keys) - set(WORKS)
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}, but {', '.join(WORKS)}")
+    return keys
 
 
 if __name__ == "__main__":
