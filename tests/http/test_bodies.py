@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -25,12 +25,21 @@ from resumable_stream.exceptions import (
 from resumable_stream.http import EventStreamSettings, HTTPError, Wire, error_response, stream_response
 from resumable_stream.http.bodies import data_stream_body, ui_event_stream_body
 from resumable_stream.protocols.sse import Event, SSEDecoder
-from tests.streams import Tap, factory_of
+from resumable_stream.testing import FaultyBackend
+from tests.streams import Tap, collect, factory_of
 
 CHUNKS = [{"type": "start", "messageId": "m"}, {"type": "start-step"}, {"type": "text-start", "id": "t"}]
 CHUNKS += [{"type": "text-delta", "id": "t", "delta": word} for word in ("Ü", "ber\n", "\u2028")]
 CHUNKS += [{"type": "text-end", "id": "t"}, {"type": "finish-step"}, {"type": "finish"}]
 QUICK = EventStreamSettings(ping_interval=0.01)
+Body = Callable[[ResumableStream[Any], EventStreamSettings], AsyncIterator[bytes]]
+
+
+def event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+    """Return the body of events of any stream."""
+    body = stream_response(stream, settings).body
+    assert not isinstance(body, bytes)
+    return body
 
 
 @pytest.fixture
@@ -115,8 +124,7 @@ async def test_stop_is_told(context: ResumableStreamContext) -> None:
     ("error", "text"),
     [
         (PublisherLostError("s"), EventStreamSettings().lost_text),
-        (StreamGoneError("s"), EventStreamSettings().unavailable_text),
-        (BackendUnavailableError("at 10.0.0.1"), EventStreamSettings().unavailable_text),
+        (StreamGoneError("s"), EventStreamSettings().gone_text),
     ],
 )
 def test_errors_have_words_of_ours(error: Exception, text: str) -> None:
@@ -124,15 +132,68 @@ def test_errors_have_words_of_ours(error: Exception, text: str) -> None:
     assert EventStreamSettings().text_of(error) == text
 
 
+@pytest.mark.parametrize("body", [ui_event_stream_body, event_stream_body, data_stream_body])
+@pytest.mark.parametrize("error", [BackendUnavailableError, ContextClosedError])
+async def test_trouble_of_one_process_is_no_end(body: Body, error: type[Exception]) -> None:
+    """A reader whose store is away, or whose process ends, is cut off without a word; elsewhere it goes on exactly."""
+    backend, tap, sent, is_half_way = MemoryBackend(), Tap(*CHUNKS[:4]), list[bytes](), anyio.Event()
+    faulty = FaultyBackend(backend)
+    there = ResumableStreamContext(backend, codec=JSONCodec(), drain_timeout=0.0)
+    here = ResumableStreamContext(faulty, codec=JSONCodec(), outage_timeout=0.1, lease=1.0)
+
+    async def read() -> None:
+        stream = await here.resume_existing_stream("s")
+        assert stream is not None
+        pieces = body(stream, EventStreamSettings())
+        sent.append(await anext(pieces))
+        is_half_way.set()
+        with pytest.raises(error):
+            sent.append(await bytes_of(pieces))
+
+    async with there:
+        await there.resumable_stream("s", tap)
+        with anyio.fail_after(20):
+            async with here, anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                await is_half_way.wait()
+                if error is ContextClosedError:
+                    await here.__aexit__(None, None, None)
+                faulty.go_away()
+        tap.end(*CHUNKS[4:])
+        if body is not data_stream_body:
+            seen = SSEDecoder()
+            count = len(seen.feed(sent[0]))
+            rest = await collect(await there.resume_existing_stream("s", after=seen.last_event_id))
+            assert rest == CHUNKS[count:]
+
+
+async def test_version_4_is_told_of_the_end_in_order(context: ResumableStreamContext) -> None:
+    """What was said before a bad end comes before the word about it; a stop is the end of the message, and no error."""
+    two = [{"type": "text-start", "id": name} for name in "ab"]
+    two += [{"type": "text-delta", "id": name, "delta": name} for name in "ab"]
+    stream = await context.resumable_stream("s", Tap(CHUNKS[0], *two, ValueError("secret")))
+    assert stream is not None
+    lines = (await bytes_of(data_stream_body(stream, EventStreamSettings()))).decode().splitlines()
+    assert lines[1:] == ['0:"a"', '0:"b"', f'3:"{EventStreamSettings().failed_text}"']
+    stream = await context.resumable_stream("t", Tap(CHUNKS[0], *two))
+    assert stream is not None
+    body = data_stream_body(stream, EventStreamSettings())
+    lines = (await anext(body)).decode().splitlines()
+    await context.stop("t")
+    lines += (await bytes_of(body)).decode().splitlines()
+    assert [line[0] for line in lines] == ["f", "0", "0", "e", "d"]
+
+
 async def test_closing_a_body_ends_its_reader_alone(context: ResumableStreamContext) -> None:
-    """A body that is closed half-way lets go of its reader; the answer goes on, and so do others."""
+    """A body that is closed half-way lets go of its reader at once; the answer goes on, and so do others."""
     tap = Tap(*CHUNKS[:2])
     stream, other = await context.resumable_stream("s", tap), await context.resume_existing_stream("s")
     assert stream is not None
     body = ui_event_stream_body(stream, EventStreamSettings())
     await anext(body)
-    await body.aclose()  # type: ignore[attr-defined]  # a generator
-    assert [chunk async for chunk in stream] == []
+    await body.aclose()
+    with pytest.raises(StopAsyncIteration):
+        stream.__anext__().send(None)  # at once: not when the event loop gets to it
     tap.end(*CHUNKS[2:])
     assert len(await events_of(other)) == len(CHUNKS) + 1
 

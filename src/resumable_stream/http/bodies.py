@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from ..exceptions import (
     InvalidSettingError,
     PublisherError,
     PublisherFailedError,
-    ResumableStreamError,
+    StreamGoneError,
 )
 from ..protocols import ndjson, plain, sse
 from ..protocols.ai_sdk import data_stream, ui_message_stream
@@ -29,7 +30,11 @@ __all__ = ["EventStreamSettings", "Wire", "data_stream_body", "stream_response",
 Wire = Literal["sse", "text", "ndjson"]
 """How a stream is sent: server-sent events, its text alone, or a line of JSON for each chunk."""
 
-_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncIterator[bytes]]
+_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncGenerator[bytes, None]]
+
+_BAD_ENDS = (PublisherError, StreamGoneError)
+"""What a stream ends with, if not well. Other errors are of this process, and the stream may go on: the connection is
+cut, so that the client comes back, and a word under the id of the next chunk would have it pass over that."""
 
 _PING = sse.encode_comment("ping")
 
@@ -44,8 +49,8 @@ class EventStreamSettings:
     """What users are told when the answer's factory raised. What it raised is in the log and not for them."""
     lost_text: str = "The answer was interrupted."
     """What users are told when the process died that made the answer."""
-    unavailable_text: str = "The answer cannot be read just now."
-    """What users are told when the store failed."""
+    gone_text: str = "The answer is not there any more."
+    """What users are told when the answer's stream was deleted, or expired, while they were reading it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.ping_interval < float("inf"):
@@ -55,34 +60,42 @@ class EventStreamSettings:
         """Return what a user is told of an error."""
         if isinstance(error, PublisherFailedError):
             return self.failed_text
-        return self.lost_text if isinstance(error, PublisherError) else self.unavailable_text
+        return self.lost_text if isinstance(error, PublisherError) else self.gone_text
 
 
-def stream_response(stream: ResumableStream[Any], settings: EventStreamSettings, wire: Wire = "sse") -> HTTPResponse:
-    """Return a response that sends any stream.
+def stream_response(
+    stream: ResumableStream[Any],
+    settings: EventStreamSettings | None = None,
+    wire: Wire = "sse",
+    headers: Mapping[str, str] | None = None,
+) -> HTTPResponse:
+    """Return a response that sends any stream, with more headers if there are any.
 
     Server-sent events have an id each, signs of life, and an event of the type ``error`` if the stream does not come to
     a good end. The other wires have none of these: there the body raises, so that the connection is cut, and nobody
-    takes half a stream for a whole one.
+    takes half a stream for a whole one. On all wires it raises if the stream cannot be read just now.
 
     Raises:
         InvalidSettingError: There is no such wire.
     """
     if wire not in _WIRES:
         raise InvalidSettingError(f"a wire is one of {', '.join(_WIRES)}, not {wire!r}")
-    headers, body = _WIRES[wire]
-    return HTTPResponse(200, headers, body(stream, settings))
+    of_wire, body = _WIRES[wire]
+    return HTTPResponse(200, {**of_wire, **(headers or {})}, body(stream, settings or EventStreamSettings()))
 
 
-async def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
-    try:
-        async for frame in _frames(stream, settings):
-            yield frame
-    except ResumableStreamError as error:
-        yield sse.encode_event(settings.text_of(error), event="error")
+async def _event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(_frames(stream, settings)) as frames:
+        try:
+            async for frame in frames:
+                yield frame
+        except _BAD_ENDS as error:
+            yield sse.encode_event(settings.text_of(error), event="error")
 
 
-async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     encoder = plain.PlainTextEncoder()
     async with stream:
         async for block in stream.blocks():
@@ -90,7 +103,7 @@ async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettin
     yield encoder.end()
 
 
-async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     async with stream:
         async for block in stream.blocks():
             yield ndjson.encode_lines(block.chunks)
@@ -106,42 +119,48 @@ _WIRES: Mapping[str, tuple[Mapping[str, str], _Body]] = {
 }
 
 
-async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def ui_event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
     """Send an answer as a UI message stream. The word about a bad end has an id behind that of the last chunk."""
-    try:
-        async for frame in _frames(stream, settings):
-            yield frame
-    except ResumableStreamError as error:
-        yield ui_message_stream.encode_error(settings.text_of(error), event_id=_id_of_end(stream))
-    else:
-        if stream.state is StreamState.STOPPED:
-            yield ui_message_stream.encode_abort(event_id=_id_of_end(stream))
+    async with aclosing(_frames(stream, settings)) as frames:
+        try:
+            async for frame in frames:
+                yield frame
+        except _BAD_ENDS as error:
+            yield ui_message_stream.encode_error(settings.text_of(error), event_id=_id_of_end(stream))
+        else:
+            if stream.state is StreamState.STOPPED:
+                yield ui_message_stream.encode_abort(event_id=_id_of_end(stream))
     yield ui_message_stream.DONE
 
 
-async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a data stream of the AI SDK's version 4. It has no comments: no data is the sign of life."""
     translator = DataStreamTranslator()
-    try:
-        async with stream:
-            async for block in _blocks(stream.blocks(), settings.ping_interval):
+    async with stream, aclosing(_blocks(stream.blocks(), settings.ping_interval)) as blocks:
+        try:
+            async for block in blocks:
                 parts = [part for chunk in block.chunks for part in translator.add(chunk)] if block else [_NO_DATA]
                 yield data_stream.encode_parts(parts)
-    except ResumableStreamError as error:
-        yield data_stream.encode_part("3", settings.text_of(error))
+        except _BAD_ENDS as error:
+            yield data_stream.encode_parts(translator.add({"type": "error", "errorText": settings.text_of(error)}))
+        else:
+            if stream.state is StreamState.STOPPED:
+                yield data_stream.encode_parts(translator.add({"type": "abort"}))
     yield data_stream.encode_parts(translator.end())
 
 
 _NO_DATA: DataStreamPart = ("2", [])
 
 
-async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
-    async with stream:
-        async for block in _blocks(stream.encoded_blocks(), settings.ping_interval):
+async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+    async with stream, aclosing(_blocks(stream.encoded_blocks(), settings.ping_interval)) as blocks:
+        async for block in blocks:
             yield _PING if block is None else _as_events(block)
 
 
-async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncIterator[StreamBlock | None]:
+async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncGenerator[StreamBlock | None, None]:
     """Yield the blocks, and ``None`` whenever there was none for a while. Cancelling a read loses nothing."""
     while True:
         block: StreamBlock | None = None
