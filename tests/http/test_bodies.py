@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext
+from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext, StreamState
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.exceptions import (
     BackendUnavailableError,
@@ -26,7 +26,7 @@ from resumable_stream.http import EventStreamSettings, HTTPError, Wire, error_re
 from resumable_stream.http.bodies import data_stream_body, ui_event_stream_body
 from resumable_stream.protocols.sse import Event, SSEDecoder
 from resumable_stream.testing import FaultyBackend
-from tests.streams import Tap, collect, factory_of
+from tests.streams import Tap, collect, factory_of, never, take
 
 CHUNKS = [{"type": "start", "messageId": "m"}, {"type": "start-step"}, {"type": "text-start", "id": "t"}]
 CHUNKS += [{"type": "text-delta", "id": "t", "delta": word} for word in ("Ü", "ber\n", "\u2028")]
@@ -227,6 +227,41 @@ async def test_any_stream_can_be_sent() -> None:
     assert [(event.event, event.data) for event in events[:2]] == [("message", "two\nlines"), ("message", "ü")]
     assert events[2].event == "error"
     assert "secret" not in events[2].data
+
+
+@pytest.mark.parametrize("chunks", [(), ("x", "y")])
+@pytest.mark.parametrize("state", [StreamState.DONE, StreamState.STOPPED, StreamState.FAILED])
+async def test_event_source_comes_to_an_end(chunks: tuple[str, ...], state: StreamState) -> None:
+    """Who has seen all of a stream that has ended, the word about a bad end included, is told to stay away: 204."""
+    async with ResumableStreamContext.from_url("memory://", drain_timeout=0.0) as context:
+        tap, last_id, statuses, events = Tap(*chunks), "", list[int](), list[Event]()
+        stream = await context.resumable_stream("s", tap)
+        await take(await context.resume_existing_stream("s"), len(chunks))
+        if state is StreamState.STOPPED:
+            await context.stop("s")
+        elif state is StreamState.FAILED:
+            tap.let(ValueError("secret"))
+        tap.end()
+        while not statuses or statuses[-1] != 204:
+            made = stream_response(stream)
+            statuses.append(made.status)
+            assert not isinstance(made.body, bytes)
+            decoder = SSEDecoder()
+            events += decoder.feed(await bytes_of(made.body))
+            last_id = decoder.last_event_id or last_id
+            stream = await context.resumable_stream("s", never, after=last_id or None)
+    assert statuses == [200, 204]
+    assert [event.data for event in events if event.event == "message"] == list(chunks)
+    assert [event.event for event in events].count("error") == (state is StreamState.FAILED)
+
+
+async def test_without_a_stream_there_is_nothing() -> None:
+    """A stream whose retention is over is answered with 204 on every wire."""
+    for wire in ("sse", "text", "ndjson"):
+        made = stream_response(None, wire=wire)
+        assert made.status == 204
+        assert not isinstance(made.body, bytes)
+        assert await bytes_of(made.body) == b""
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("inf"), float("nan")])

@@ -23,7 +23,7 @@ from ..protocols.ai_sdk.data_stream import DataStreamPart
 from ..protocols.ai_sdk.data_stream_translator import DataStreamTranslator
 from ..stream import ResumableStream
 from ..types import RawChunk, StreamBlock, StreamState
-from .messages import HTTPResponse
+from .messages import HTTPResponse, nothing
 
 __all__ = ["EventStreamSettings", "Wire", "data_stream_body", "stream_response", "ui_event_stream_body"]
 
@@ -64,7 +64,7 @@ class EventStreamSettings:
 
 
 def stream_response(
-    stream: ResumableStream[Any],
+    stream: ResumableStream[Any] | None,
     settings: EventStreamSettings | None = None,
     wire: Wire = "sse",
     headers: Mapping[str, str] | None = None,
@@ -75,13 +75,24 @@ def stream_response(
     a good end. The other wires have none of these: there the body raises, so that the connection is cut, and nobody
     takes half a stream for a whole one. On all wires it raises if the stream cannot be read just now.
 
+    Without a stream, as its retention is over, the status is 204, and there is nothing to send. So it is for events if
+    the stream has ended and the client has seen all, the word about a bad end included: an `EventSource` would ask
+    again for ever.
+
     Raises:
         InvalidSettingError: There is no such wire.
     """
     if wire not in _WIRES:
         raise InvalidSettingError(f"a wire is one of {', '.join(_WIRES)}, not {wire!r}")
+    if stream is None or (wire == "sse" and _is_all_seen(stream)):
+        return HTTPResponse(204, {"cache-control": "no-store", **(headers or {})}, nothing())
     of_wire, body = _WIRES[wire]
     return HTTPResponse(200, {**of_wire, **(headers or {})}, body(stream, settings or EventStreamSettings()))
+
+
+def _is_all_seen(stream: ResumableStream[Any]) -> bool:
+    has_word = stream.state in (StreamState.FAILED, StreamState.LOST)
+    return stream.length is not None and stream.index >= stream.length + has_word
 
 
 async def _event_stream_body(
@@ -92,7 +103,8 @@ async def _event_stream_body(
             async for frame in frames:
                 yield frame
         except _BAD_ENDS as error:
-            yield sse.encode_event(settings.text_of(error), event="error")
+            # The id counts the word as seen: an `EventSource` comes back after it, and is then told to stay away.
+            yield sse.encode_event(settings.text_of(error), event="error", event_id=stream.event_id_of(stream.index))
 
 
 async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
@@ -128,10 +140,10 @@ async def ui_event_stream_body(
             async for frame in frames:
                 yield frame
         except _BAD_ENDS as error:
-            yield ui_message_stream.encode_error(settings.text_of(error), event_id=_id_of_end(stream))
+            yield ui_message_stream.encode_error(settings.text_of(error), event_id=stream.event_id_of(stream.index))
         else:
             if stream.state is StreamState.STOPPED:
-                yield ui_message_stream.encode_abort(event_id=_id_of_end(stream))
+                yield ui_message_stream.encode_abort(event_id=stream.event_id_of(stream.index))
     yield ui_message_stream.DONE
 
 
@@ -188,11 +200,3 @@ def _ids(block: StreamBlock) -> Iterator[str]:
 
 def _text(chunk: RawChunk) -> str:
     return chunk if isinstance(chunk, str) else chunk.decode()
-
-
-def _id_of_end(stream: ResumableStream[Any]) -> str | None:
-    """Return the id behind that of the last chunk, which says that the word about the end was seen, too."""
-    if stream.event_id is None:
-        return None
-    generation, index = parse_event_id(stream.event_id)
-    return format_event_id(generation, index + 1)

@@ -1,0 +1,63 @@
+"""What the responses for Starlette do beside sending."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+
+from resumable_stream import ResumableStreamContext
+from resumable_stream.integrations import fastapi, starlette
+from resumable_stream.integrations.starlette import ResumableStreamResponse, position_of
+
+
+@pytest.fixture(params=["starlette", "fastapi"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application that sends a stream, and keeps what has ended for no time if it is asked to."""
+    kept = ResumableStreamContext.from_url("memory://")
+    dropped = ResumableStreamContext.from_url("memory://", retention=0.0)
+
+    async def generate() -> AsyncIterator[str]:
+        yield "Hello "
+        yield "world"
+
+    async def send(request: Request) -> ResumableStreamResponse:
+        context = dropped if "drop" in request.query_params else kept
+        stream = await context.resumable_stream("s", generate, **position_of(request))
+        return ResumableStreamResponse(stream, headers={"x-more": "yes"})
+
+    app: Starlette
+    if request.param == "starlette":
+        app = Starlette(exception_handlers=starlette.exception_handlers)
+    else:
+        app = FastAPI(exception_handlers=dict(fastapi.exception_handlers))
+    app.router.routes.append(Route("/", send))
+    async with kept, dropped, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as made:
+        yield made
+
+
+async def test_event_source_is_told_that_there_is_no_more(client: httpx.AsyncClient) -> None:
+    """Who comes back after the last event gets 204, and so does who comes when nothing is kept any more."""
+    first = await client.get("/")
+    assert (first.status_code, first.headers["x-more"]) == (200, "yes")
+    last_id = [line.removeprefix("id: ") for line in first.text.splitlines() if line.startswith("id: ")][-1]
+    seen = await client.get("/", headers={"last-event-id": last_id})
+    assert (seen.status_code, seen.content, seen.headers["x-more"]) == (204, b"", "yes")
+    assert "world" in (await client.get("/?drop")).text
+    assert (await client.get("/?drop")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [("startIndex=x", {}), ("startIndex=99", {}), ("startIndex=1&resumeAt=1", {}), ("", {"last-event-id": "junk"})],
+)
+async def test_bad_position_is_told(client: httpx.AsyncClient, query: str, headers: dict[str, str]) -> None:
+    """With the handlers in place, a position that is none is 400 with a code, as it is in the routes of chats."""
+    await client.get("/")
+    response = await client.get(f"/?{query}", headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_position")
