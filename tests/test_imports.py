@@ -40,7 +40,7 @@ MAY_IMPORT = {
 # Of each layer, what else than the standard library and typing-extensions it may import.
 MAY_USE = {
     "_engine": {"anyio"},
-    "backends": {"anyio", "redis"},
+    "backends": {"anyio", "hiredis", "redis"},  # one comes with the other
     "chat": {"anyio"},
     # Alembic runs its environment outside of any package.
     "chat/stores": {"alembic", "anyio", "filelock", "redis", "resumable_stream", "sqlalchemy"},

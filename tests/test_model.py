@@ -256,7 +256,7 @@ class Side:
     """One backend, as a process would have it, and what it has heard."""
 
     backend: StreamBackend
-    notices: list[str] = field(default_factory=list)
+    notices: list[str | None] = field(default_factory=list)
     heard: dict[str, list[Push | None]] = field(default_factory=dict)
     """By the stream that is subscribed to."""
     pushed: dict[str, list[Push | None]] = field(default_factory=dict)

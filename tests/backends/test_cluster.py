@@ -103,7 +103,7 @@ async def test_killed_master(servers: ClusterSet, store: InCluster) -> None:
     """A master that dies makes only its own streams wait; appends, reads and pushes go on at the one in its place."""
     master, other_master, _ = servers.masters
     lost_id, kept_id = stream_at(servers, master), stream_at(servers, other_master)
-    notices: list[str] = []
+    notices: list[str | None] = []
     async with store.open(notices.append) as backend, store.open(notices.append) as reader:
         lost, kept = await create(backend, lost_id), await create(backend, kept_id)
         pushes = Pushes()
@@ -335,7 +335,7 @@ async def test_addresses_that_lead_nowhere(store: InCluster, tmp_path: Path) -> 
 
 async def test_node_of_the_notices_is_taken_out(store: InCluster) -> None:
     """Notices are not listened for at a node that is in the Cluster no more, though it may still answer."""
-    notices: list[str] = []
+    notices: list[str | None] = []
     async with store.open(notices.append) as backend:
         await create(backend)
         discovery = backend._servers._discovery  # type: ignore[attr-defined]

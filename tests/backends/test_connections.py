@@ -364,27 +364,6 @@ async def test_closing_while_connecting() -> None:
             await connection.aclose(lambda: ContextClosedError("closed"))
 
 
-async def test_who_cannot_hear_is_told(one_store: InRedis, proxy: TcpProxy) -> None:
-    """When the connection breaks on which pushes are heard, that is told at once, and until there is another."""
-    heard: list[str | None] = []
-    backend = backend_through(proxy, one_store)
-    await backend.connect(heard.append)
-    try:
-        await proxy.refuse()
-        await proxy.cut()
-        with anyio.fail_after(SOON):
-            while len(heard) < 3:
-                await anyio.sleep(0.01)
-        await proxy.accept()
-        pushes = Pushes()
-        await backend.subscribe("s", pushes)
-        await append(backend, await create(backend), 0, ["a"])
-        await pushes.wait_for(1)
-    finally:
-        await backend.aclose()
-    assert set(heard) == {None}
-
-
 async def test_half_open_subscriptions(
     one_store: InRedis, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -413,9 +392,12 @@ async def test_half_open_subscriptions(
 
 
 async def test_log_of_an_outage(one_store: InRedis, proxy: TcpProxy, caplog: pytest.LogCaptureFixture) -> None:
-    """An outage costs one warning and one line when it is over, however many attempts are made; and not all at once."""
+    """An outage costs one warning and one line when it is over, however many attempts are made; and not all at once.
+
+    The owner is told of each attempt, as it cannot hear of anything meanwhile.
+    """
     with caplog.at_level(logging.INFO, "resumable_stream"):
-        notices: list[str] = []
+        notices: list[str | None] = []
         backend = backend_through(proxy, one_store)
         async with connected(backend, notices.append), one_store.open() as other:
             await create(other)
@@ -427,10 +409,11 @@ async def test_log_of_an_outage(one_store: InRedis, proxy: TcpProxy, caplog: pyt
             await pushes.wait_for(1)
             await other.request_stop("s", "x")
             with anyio.fail_after(SOON):
-                while not notices:
+                while "s" not in notices:
                     await anyio.sleep(0.01)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert notices == ["s"]
+    assert 2 <= len(notices) <= 8
+    assert notices == [*[None] * (len(notices) - 1), "s"]
 
 
 async def test_subscribing_while_the_server_is_away(one_store: InRedis, proxy: TcpProxy) -> None:
@@ -538,7 +521,7 @@ async def test_user_who_may_not_subscribe(redis_store: InRedis, caplog: pytest.L
 
 async def test_messages_that_are_none_of_ours(one_store: InRedis) -> None:
     """What others publish on our channels costs a follower a look at the log, and interrupts nothing."""
-    notices: list[str] = []
+    notices: list[str | None] = []
     async with one_store.open(notices.append) as backend, Redis.from_url(one_store.url, protocol=2) as admin:
         info = await create(backend)
         pushes = Pushes()

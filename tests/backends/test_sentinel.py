@@ -62,7 +62,7 @@ async def append_patiently(backend: StreamBackend, info: StreamInfo, first: int,
 async def test_killed_master(servers: SentinelSet, broken_store: InSentinel) -> None:
     """When the master dies, appends, reads and subscriptions go on at the new one, with what was confirmed."""
     master = servers.master
-    notices: list[str] = []
+    notices: list[str | None] = []
     # What is not confirmed by the replica is lost with the master.
     backend = RedisBackend(servers.url, key_prefix=broken_store.prefix, wait_replicas=1, wait_timeout=0.5)
     async with connected(backend), broken_store.open(notices.append) as other:

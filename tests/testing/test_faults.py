@@ -315,7 +315,7 @@ async def test_subscribers_hear_of_the_return(store: MemoryStore, backend: Fault
 
 async def test_notices_are_lost_in_an_outage(store: MemoryStore) -> None:
     """What publishers should hear is lost while the store is away."""
-    notices: list[str] = []
+    notices: list[str | None] = []
     backend = FaultyBackend(MemoryBackend(store))
     await backend.connect(notices.append)
     backend.go_away()
@@ -330,7 +330,7 @@ async def test_part_of_the_store_that_is_away(store: MemoryStore) -> None:
     """If some streams are away, the rest works; appends to them are answered as unavailable, and are not made."""
     pushes: list[Push | None] = []
     others: list[Push | None] = []
-    notices: list[str] = []
+    notices: list[str | None] = []
     carried_out: list[Method] = []
     backend = FaultyBackend(FaultyBackend(MemoryBackend(store), on_call=carried_out.append))
     await backend.connect(notices.append)
@@ -410,7 +410,7 @@ async def test_nothing_is_late_for_who_is_gone(store: MemoryStore) -> None:
     """What is late is lost if nobody is subscribed by then, if the store is away, or if the backend was closed."""
     pushes: list[Push | None] = []
     again: list[Push | None] = []
-    notices: list[str] = []
+    notices: list[str | None] = []
     backend = FaultyBackend(
         MemoryBackend(store),
         on_push=lambda push: [Late(push, 0.01)],
@@ -441,7 +441,7 @@ async def test_nothing_is_late_for_who_is_gone(store: MemoryStore) -> None:
 async def test_nothing_is_late_that_was_lost(store: MemoryStore) -> None:
     """What is pushed while the store is away is lost, and does not come late."""
     pushes: list[Push | None] = []
-    notices: list[str] = []
+    notices: list[str | None] = []
     backend = FaultyBackend(
         MemoryBackend(store),
         on_push=lambda push: [Late(push, 0.01)],
@@ -460,10 +460,10 @@ async def test_nothing_is_late_that_was_lost(store: MemoryStore) -> None:
 
 async def test_mistreated_notices(store: MemoryStore) -> None:
     """Publishers hear of what `on_notice` returns in the place of each notice, some of it later."""
-    notices: list[str] = []
+    notices: list[str | None] = []
     late_came = anyio.Event()
 
-    def take(stream_id: str) -> None:
+    def take(stream_id: str | None) -> None:
         notices.append(stream_id)
         if stream_id == "late":
             late_came.set()

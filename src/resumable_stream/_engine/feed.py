@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-
-import anyio
 
 from .._core.packing import unpack
 from .._core.window import Block, Window
@@ -44,7 +43,7 @@ class Feed:
         """Since when the store is away, as far as reading this stream has told."""
         self.told_at: float | None = None
         """When readers are told that the stream is lost, if nobody takes it over until then."""
-        self._changed: anyio.Event | None = None
+        self._changed: asyncio.Event | None = None  # anyio's would look up its loop with each chunk
 
     @property
     def is_over(self) -> bool:
@@ -59,7 +58,7 @@ class Feed:
     async def wait(self) -> None:
         """Return when something has changed since this call."""
         if self._changed is None:
-            self._changed = anyio.Event()
+            self._changed = asyncio.Event()
         await self._changed.wait()
 
     def offer(self, block: Block, size: int) -> bool:

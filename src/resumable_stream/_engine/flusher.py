@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -63,7 +65,7 @@ class Flusher:
         self._ready: deque[Appender] = deque()
         self._unavailable: dict[Appender, Append] = {}
         self._backoff = Backoff()
-        self._wake: anyio.Event | None = None
+        self._wake = asyncio.Event()
         self._wake_retry: anyio.Event | None = None
         self._unanswered_ticks: int | None = None
         self._ticked_at = self._awake_since = -math.inf
@@ -76,9 +78,7 @@ class Flusher:
             appender.on_unreachable(_closed())
             return
         self._ready.append(appender)
-        if self._wake is not None:
-            self._wake.set()
-            self._wake = None
+        self._wake.set()
 
     def withdraw(self, appender: Appender) -> None:
         """Repeat its append no more."""
@@ -89,7 +89,7 @@ class Flusher:
         try:
             while True:
                 while not self._ready:
-                    self._wake = anyio.Event()
+                    self._wake.clear()
                     await self._wake.wait()
                 await self._flush()
         finally:
@@ -115,7 +115,7 @@ class Flusher:
         A call that was under way then fails, too, but not because the store was away: the publishers of such a process
         are to be refused like all who lost their lease.
         """
-        self._ticked_at = anyio.current_time()
+        self._ticked_at = time.monotonic()
         while True:
             await anyio.sleep(_TICK)
             self._note_tick()
@@ -135,7 +135,7 @@ class Flusher:
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
-        failure, sent_at = _closed(), anyio.current_time()
+        failure, sent_at = _closed(), time.monotonic()
         self._unanswered_ticks = 0
         try:
             answered = list(zip(appenders, await self._backend.append(appends), strict=True))
@@ -164,7 +164,7 @@ class Flusher:
         repeated = dict(islice(self._unavailable.items(), _fitting(self._unavailable.values())))
         if not repeated:
             return
-        sent_at = anyio.current_time()
+        sent_at = time.monotonic()
         try:
             answers = await self._backend.append(list(repeated.values()))
             answered = list(zip(repeated, answers, strict=True))
@@ -205,14 +205,14 @@ class Flusher:
             self._wake_retry = None
 
     def _note_tick(self) -> None:
-        now = anyio.current_time()
+        now = time.monotonic()
         if now - self._ticked_at > _FROZEN:
             self._awake_since = now
         self._ticked_at = now
 
     def _was_awake_since(self, moment: float) -> bool:
         """Whether this process was not frozen since then."""
-        return moment >= self._awake_since and anyio.current_time() - self._ticked_at <= _FROZEN
+        return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
 
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:

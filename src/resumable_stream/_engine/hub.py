@@ -275,10 +275,9 @@ class Hub:
             feed.look_at = now + _TICK
         else:
             if feed.told_at is None:
-                feed.told_at = now + info.lease_left + _GRACE
-            told_at = max(feed.told_at, self._back_at + _GRACE_AFTER_OUTAGE)
-            if now < told_at:
-                feed.look_at = told_at
+                feed.told_at = max(now + info.lease_left + _GRACE, self._back_at + _GRACE_AFTER_OUTAGE)
+            if now < feed.told_at:
+                feed.look_at = feed.told_at
             else:
                 feed.finish(End(StreamState.LOST))
 

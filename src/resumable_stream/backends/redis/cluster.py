@@ -116,7 +116,7 @@ class ClusterServers(Servers):
 
     @override
     async def unsubscribe(self, channel: str) -> None:
-        await (self._shards or self._open_listener()).unsubscribe(channel)
+        (self._shards or self._open_listener()).unsubscribe(channel)
 
     @override
     async def scan(self, pattern: str) -> AsyncIterator[str]:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import NoScriptError
 
-from .connections import REPLY_TIMEOUT, Channel, Command
+from .connections import REPLY_TIMEOUT, Channel
 from .errors import UnconfirmedError
 from .scripts import Script, milliseconds
 from .servers import ScriptCall
+from .wire import Command
 
 _SCAN_COUNT = 500
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import anyio
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from ...exceptions import ContextClosedError
 from .errors import is_read_only
+from .wire import Command, Wire, disconnect, open_wire
 
-Command: TypeAlias = Sequence[str | bytes | int]
 Connect: TypeAlias = Callable[[], Awaitable[AbstractConnection]]
 """Makes a connection to where it belongs at that moment."""
 
@@ -97,13 +96,6 @@ class Connections:
         return connection
 
 
-async def disconnect(connection: AbstractConnection | None) -> None:
-    """Close a connection at once, whatever state it is in."""
-    if connection is not None:
-        with anyio.CancelScope(shield=True), suppress(RedisError, OSError):  # there is nothing left to lose on it
-            await connection.disconnect(nowait=True)
-
-
 def make_closed_error() -> Exception:
     """Return what calls raise that were under way when the backend was closed."""
     return ContextClosedError("the backend was closed")
@@ -123,24 +115,28 @@ class Channel(Protocol):
 class DirectConnection:
     """One connection, for one packet of commands after the other, without what a pool and a client add to each.
 
-    That is some 15 % of the time between a lone chunk and its being logged. It connects when it is needed. A packet is
-    repeated once, at once, where the connection has broken since it was last used, or leads to what is no longer the
-    master. That is safe only because every script can be repeated.
+    It connects when it is needed. A packet is repeated once, at once, where the connection broke under it, or leads to
+    what is no longer the master. That is safe only because every script can be repeated.
     """
 
     def __init__(self, connect: Connect, timeout: float = REPLY_TIMEOUT) -> None:
         self._connect = connect
         self._timeout = timeout
-        self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
         self._turn = asyncio.Lock()
-        self._exchange_scope: anyio.CancelScope | None = None
+        self._connecting = anyio.CancelScope()
+        self._replies: list[Any] = []
+        self._expected = 0
+        self._answer: asyncio.Future[list[Any]] | None = None
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._is_given_up = False
         self._make_closed_error: Callable[[], Exception] | None = None
 
     async def execute(self, *commands: Command) -> list[Any]:
         """Send commands, as `Channel` says. One task after the other, in the order of their calls."""
         async with self._turn:
-            is_new = self._connection is None
+            is_new = self._wire is None or self._is_given_up
             try:
                 return await self._exchange(commands)
             except (RedisConnectionError, ResponseError):
@@ -154,64 +150,86 @@ class DirectConnection:
         self.reconnect()
         async with self._turn:
             await self._drop()
+            if self._timer is not None:
+                self._timer.cancel()
 
     def reconnect(self) -> None:
         """Give up the connection for another one. A packet that is under way is repeated on that."""
         self._is_given_up = True
-        if self._exchange_scope is not None:
-            self._exchange_scope.cancel()
+        self._connecting.cancel()
+        self._fail(RedisConnectionError("given up"))
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         self._check_open()
-        if self._is_given_up:
-            self._is_given_up = False
-            await self._drop()
         try:
-            # One timer for all. A time-out of the connection's own would cost more than all the rest of the exchange.
-            with anyio.move_on_after(self._timeout) as self._exchange_scope:
-                if self._connection is None:
-                    self._connection = await self._connect()
-                return await _exchange(self._connection, commands)
+            if self._wire is None or self._is_given_up:
+                await self._drop()
+                self._wire = await self._open()
+            replies = await self._ask(self._wire, commands)
+            _check_master(replies)
         except BaseException:
             await self._drop()
+            self._check_open()
             raise
-        await self._drop()
+        return replies
+
+    async def _open(self) -> Wire:
+        self._is_given_up = False
+        with anyio.move_on_after(self._timeout) as self._connecting:
+            return open_wire(await self._connect(), self._on_reply, self._on_end)
         self._check_open()
         raise RedisConnectionError("given up") if self._is_given_up else TimeoutError("no answer in time")
+
+    async def _ask(self, wire: Wire, commands: Sequence[Command]) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        self._replies, self._expected, self._answer = [], len(commands), loop.create_future()
+        self._due_at = loop.time() + self._timeout
+        if self._timer is None:  # one for many packets: seldom does one wait so long that it matters
+            self._timer = loop.call_at(self._due_at, self._look_at_clock)
+        try:
+            wire.send(*commands)
+            return await self._answer
+        finally:
+            self._answer = None
+
+    def _on_reply(self, reply: Any) -> None:
+        self._replies.append(reply)
+        if len(self._replies) == self._expected and self._answer is not None and not self._answer.done():
+            self._answer.set_result(self._replies)
+
+    def _on_end(self, error: Exception) -> None:
+        self._is_given_up = True  # whatever is asked next goes to another
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if self._answer is None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due_at:
+            self._timer = loop.call_at(self._due_at, self._look_at_clock)
+        else:
+            self._fail(TimeoutError("no answer in time"))
 
     def _check_open(self) -> None:
         if self._make_closed_error is not None:
             raise self._make_closed_error()
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        await disconnect(connection)
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            await wire.aclose()
 
 
-async def transmit(connection: AbstractConnection, *commands: Command) -> None:
-    """Send commands in one packet.
-
-    Raises:
-        RedisError, OSError: The connection is broken.
-    """
-    packed = connection.pack_command(*commands[0]) if len(commands) == 1 else connection.pack_commands(commands)
-    try:
-        await connection.send_packed_command(packed, check_health=False)
-    except (RuntimeError, AttributeError) as error:  # how uvloop, and asyncio in some Pythons, say that it was closed
-        raise RedisConnectionError("closed") from error
-
-
-async def _exchange(connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-    await transmit(connection, *commands)
-    replies: list[Any] = []
-    for _ in commands:
-        try:
-            replies.append(await connection.read_response(disable_decoding=True))
-        except ResponseError as error:
-            if is_read_only(error):  # not this command is to blame but the connection: it leads to a replica
-                raise
-            replies.append(error)
-    return replies
+def _check_master(replies: Sequence[Any]) -> None:
+    """Raise a refusal for which not the command is to blame but the connection: it leads to a replica."""
+    for reply in replies:
+        if isinstance(reply, ResponseError) and is_read_only(reply):
+            raise reply
 
 
 class Asking:

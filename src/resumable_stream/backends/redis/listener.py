@@ -6,21 +6,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from ...abc import OnPush
-from .connections import Command, Connect, disconnect, transmit
+from .connections import Connect
 from .scripts import decode_push
 from .servers import OnMessage
+from .wire import Command, Wire, open_wire
 
 _logger = logging.getLogger("resumable_stream")
 
 _CONFIRM_TIMEOUT = 5.0
-_SEND_TIMEOUT = 5.0
 _SILENCE, _PING_TIMEOUT = 5.0, 5.0
 _BACKOFF_START, _BACKOFF_MAX = 0.05, 1.0
 
@@ -125,11 +124,11 @@ class Listener:
         self._on_lost = on_lost or give_up
         self._on_interrupted = on_interrupted
         self._outage = outage or Outage()
-        self._connection: AbstractConnection | None = None
+        self._wire: Wire | None = None
+        self._broken: asyncio.Future[None] | None = None
         self._subscriptions: dict[bytes, Subscription] = {}
         self._sent: deque[_Sent] = deque()
-        self._sending = asyncio.Lock()
-        self._hearing = anyio.CancelScope()
+        self._connecting = anyio.CancelScope()
         self._heard_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._delay = 0.0
@@ -165,7 +164,7 @@ class Listener:
             ResponseError: It refuses. Then, too, nothing is subscribed to.
         """
         try:
-            await self.adopt(subscription)
+            self.adopt(subscription)
             await subscription.wait()
         except TimeoutError:
             self.forget(subscription)
@@ -175,7 +174,8 @@ class Listener:
     def reconnect(self) -> None:
         """Give up the connection for another one, and so the one that is being made."""
         self._is_given_up = True
-        self._hearing.cancel()
+        self._connecting.cancel()
+        self._break(TimeoutError("Redis does not answer"))
 
     async def subscribe_if_allowed(self, subscription: Subscription) -> None:
         """Hear all messages on a channel, or have it said in the log that the user may not."""
@@ -184,16 +184,16 @@ class Listener:
         except ResponseError as refusal:
             _logger.warning("%s is not heard: %s", subscription.channel.decode(), type(refusal).__name__)
 
-    async def adopt(self, subscription: Subscription) -> None:
+    def adopt(self, subscription: Subscription) -> None:
         """Ask the server for a subscription, and do not wait for its answer."""
         self._subscriptions[subscription.channel] = subscription
-        await self._send(_Sent(self._verbs.subscribe, subscription.channel, subscription))
+        self._send(_Sent(self._verbs.subscribe, subscription.channel, subscription))
 
-    async def unsubscribe(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         """Stop calling. The server is told, and not waited for."""
         name = channel.encode()
         if self._subscriptions.pop(name, None) is not None:
-            await self._send(_Sent(self._verbs.unsubscribe, name, None))
+            self._send(_Sent(self._verbs.unsubscribe, name, None))
 
     def forget(self, subscription: Subscription) -> bool:
         """Stop calling, and tell nobody; return whether the subscription was there, and not another in its place."""
@@ -207,10 +207,11 @@ class Listener:
             tasks.start_soon(self._watch)
             while True:
                 try:
-                    if self._connection is None:
+                    if self._wire is None:
                         await anyio.sleep(self._delay)
                         await self._reconnect()
-                    await self._listen()
+                    assert self._broken is not None, "made with the wire"
+                    await self._broken
                 except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, every follower hangs
                     await self._drop()
                     self._interrupted_by(error)
@@ -225,69 +226,63 @@ class Listener:
     async def _reconnect(self) -> None:
         """Connect, and subscribe to what is wanted."""
         self._is_given_up = False
-        connection = await self._connect()
-        async with self._sending:
-            self._connection = connection
-            self._heard_at = _now()
-            self._sent.clear()
-            wanted = [_Sent(self._verbs.subscribe, name, wanted) for name, wanted in self._subscriptions.items()]
-            await self._send_now(connection, *wanted)
+        with anyio.CancelScope() as self._connecting:
+            connection = await self._connect()
+            self._broken = asyncio.get_running_loop().create_future()
+            self._wire = open_wire(connection, self._on_reply, self._break)
+        if self._wire is None or self._is_given_up:
+            raise TimeoutError("Redis does not answer")
+        self._heard_at = _now()
+        self._sent.clear()
+        self._send(*(_Sent(self._verbs.subscribe, name, wanted) for name, wanted in self._subscriptions.items()))
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        await disconnect(connection)
+        wire, self._wire = self._wire, None
+        if self._broken is not None and not self._broken.cancel() and not self._broken.cancelled():
+            self._broken.exception()  # looked at in any case, so that nobody complains
+        if wire is not None:
+            await wire.aclose()
 
-    async def _send(self, command: _Sent) -> None:
-        """Send a command; without a connection, leave it to the next one, which subscribes to what is wanted then."""
-        # Shielded, because redis-py drops a connection on which a send was cancelled, and this one is shared.
-        with anyio.CancelScope(shield=True):
-            async with self._sending:
-                if self._connection is None:
-                    return
-                try:
-                    await self._send_now(self._connection, command)
-                except (RedisError, OSError) as error:
-                    # The listening task finds the connection broken too, and makes another.
-                    _logger.debug("could not send %r: %s", command.verb, type(error).__name__)
+    def _break(self, error: Exception) -> None:
+        """Have the connection replaced by another."""
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_exception(error)
 
-    async def _send_now(self, connection: AbstractConnection, *commands: _Sent) -> None:
-        if not commands:
+    def _send(self, *commands: _Sent) -> None:
+        """Send commands; without a connection, leave it to the next one, which subscribes to what is wanted then."""
+        if self._wire is None or not commands:
             return
         self._sent.extend(commands)
         words: list[Command] = [(sent.verb, sent.channel) if sent.channel else (sent.verb,) for sent in commands]
-        with anyio.fail_after(_SEND_TIMEOUT):
-            await transmit(connection, *words)
+        try:
+            self._wire.send(*words)
+        except RedisError as error:
+            self._break(error)
 
     async def _watch(self) -> None:
         """Ask a server that is silent whether it is there: a connection can be dead without anybody having said so."""
         while True:
             await anyio.sleep(max(0.0, self._heard_at + _SILENCE - _now()))
-            if self._connection is None:
+            if self._wire is None:
                 self._heard_at = _now()  # there is nobody to hear; connecting has a limit of its own
             elif _now() - self._heard_at >= _SILENCE:
                 await self._ping()
 
     async def _ping(self) -> None:
-        connection, asked_at = self._connection, _now()
-        await self._send(_Sent(_PING, b"", None))
+        wire, asked_at = self._wire, _now()
+        self._send(_Sent(_PING, b"", None))
         await anyio.sleep(_PING_TIMEOUT)
-        if self._heard_at < asked_at and self._connection is connection:
+        if self._heard_at < asked_at and self._wire is wire:
             self.reconnect()
 
-    async def _listen(self) -> None:
-        connection = self._connection
-        assert connection is not None, "connected before"
-        with anyio.CancelScope() as self._hearing:
-            while not self._is_given_up:
-                try:
-                    reply = await connection.read_response(disable_decoding=True)
-                except ResponseError as refusal:
-                    self._on_heard()
-                    self._on_refused(refusal)
-                else:
-                    self._on_heard()
-                    self._on_reply(*reply if isinstance(reply, list) else (_PONG, b""))
-        raise TimeoutError("Redis does not answer")
+    def _on_reply(self, reply: Any) -> None:
+        self._on_heard()
+        if isinstance(reply, Exception):
+            self._on_refused(reply)
+        elif isinstance(reply, list):
+            self._on_message(*reply)
+        else:
+            self._on_message(_PONG, b"")
 
     def _on_heard(self) -> None:
         self._heard_at = _now()
@@ -296,7 +291,7 @@ class Listener:
             self._is_interrupted = False
             self._outage.end(self)
 
-    def _on_reply(self, kind: bytes, channel: bytes, content: bytes = b"") -> None:
+    def _on_message(self, kind: bytes, channel: bytes, content: bytes = b"") -> None:
         if kind != self._verbs.message:
             self._on_answer(kind, channel)
             return

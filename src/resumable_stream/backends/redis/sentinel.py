@@ -18,12 +18,11 @@ from .connections import (
     Connect,
     Connections,
     DirectConnection,
-    disconnect,
     make_closed_error,
-    transmit,
 )
 from .errors import is_forbidden
 from .listener import Listener, Outage, Subscription
+from .wire import disconnect
 
 _logger = logging.getLogger("resumable_stream")
 
@@ -164,7 +163,7 @@ class SentinelMaster:
 
 async def _check_role(connection: AbstractConnection) -> None:
     """Raise if this is no master: a Sentinel may not have heard yet."""
-    await transmit(connection, ("ROLE",))
+    await connection.send_command("ROLE", check_health=False)
     try:
         role, *_ = await connection.read_response(disable_decoding=True)
     except ResponseError:

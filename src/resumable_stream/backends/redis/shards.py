@@ -60,21 +60,21 @@ class ShardListeners:
         """
         placed = _Placed(Subscription.to_pushes(channel, on_push), slot_of(channel))
         self._placed[placed.subscription.channel] = placed
-        await self._place(placed)
+        self._place(placed)
         try:
             await placed.subscription.wait()
         except (TimeoutError, RedisError) as error:
             listener = placed.listener
-            await self.unsubscribe(channel)
+            self.unsubscribe(channel)
             if listener is not None and isinstance(error, TimeoutError):
                 listener.reconnect()
             raise
 
-    async def unsubscribe(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         """Stop calling. The server is told, and not waited for."""
         placed = self._placed.pop(channel.encode(), None)
         if placed is not None and placed.listener is not None:
-            await placed.listener.unsubscribe(channel)
+            placed.listener.unsubscribe(channel)
 
     def place_again(self) -> None:
         """Look where the slots are now."""
@@ -84,13 +84,12 @@ class ShardListeners:
         while True:
             await self._is_outdated.wait()
             self._is_outdated.clear()
-            for channel, placed in list(self._placed.items()):
-                if self._placed.get(channel) is placed:  # it may have been unsubscribed from meanwhile
-                    await self._place(placed)
+            for placed in self._placed.values():
+                self._place(placed)
             await self._close_unused()
             await anyio.sleep(_PAUSE)
 
-    async def _place(self, placed: _Placed) -> None:
+    def _place(self, placed: _Placed) -> None:
         owner = self._discovery.layout.owners[placed.slot]
         new = None if owner is None else self._listener_at(owner)
         old, placed.listener = placed.listener, new
@@ -99,7 +98,7 @@ class ShardListeners:
         if old is not None:
             old.forget(placed.subscription)  # the server forgets it, too, when it hears that the slot has moved
         if new is not None:
-            await new.adopt(placed.subscription)
+            new.adopt(placed.subscription)
 
     def _listener_at(self, address: Address) -> Listener:
         if address not in self._listeners:

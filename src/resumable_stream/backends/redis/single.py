@@ -83,7 +83,7 @@ class SingleServer(Servers):
 
     @override
     async def unsubscribe(self, channel: str) -> None:
-        await _open(self._listener).unsubscribe(channel)
+        _open(self._listener).unsubscribe(channel)
 
     def _reconnect(self) -> None:
         for part in (self._appending, self._reading, self._listener):

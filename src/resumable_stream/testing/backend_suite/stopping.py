@@ -23,10 +23,10 @@ class Notices:
     """Collects the ids that a backend is told."""
 
     def __init__(self) -> None:
-        self.received: list[str] = []
+        self.received: list[str | None] = []
         self._came = anyio.Event()
 
-    def __call__(self, stream_id: str) -> None:
+    def __call__(self, stream_id: str | None) -> None:
         """Take a notice."""
         self.received.append(stream_id)
         self._came.set()

@@ -85,7 +85,7 @@ class RedisChatStore(ChatStore):
 
     @override
     async def connect(self) -> None:
-        await _run("answer", self._servers.connect(self._keys.notices, lambda _message: None))
+        await _run("answer", self._servers.connect(self._keys.notices, lambda _message: None, lambda: None))
 
     @override
     async def aclose(self) -> None:
