@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from typing_extensions import override
 
 from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext, StreamState
 from resumable_stream.backends.memory import MemoryBackend
@@ -253,6 +254,48 @@ async def test_event_source_comes_to_an_end(chunks: tuple[str, ...], state: Stre
     assert statuses == [200, 204]
     assert [event.data for event in events if event.event == "message"] == list(chunks)
     assert [event.event for event in events].count("error") == (state is StreamState.FAILED)
+
+
+CUT_TEXT = ["a", "b\ud83d", "\ude00c", "\ude00", "d", "\ud83d"]
+CUT_BYTES = [b"a", b"b\xf0\x9f", b"\x98", b"\x80c", b"\xff", b"d", b"\xf0\x9f"]
+WHOLE = ["a", "b😀c", "\ufffd", "d", "\ufffd"]
+
+
+@pytest.mark.parametrize(("chunks", "indexes"), [(CUT_TEXT, [0, 2, 3, 4, 5]), (CUT_BYTES, [0, 3, 4, 5, 6])])
+@pytest.mark.parametrize("error", [None, ValueError("secret")])
+async def test_characters_that_were_cut(chunks: list[Any], indexes: list[int], error: Exception | None) -> None:
+    """Events and text have whole characters, wherever chunks of text or UTF-8 were cut; each event can be resumed."""
+    async with ResumableStreamContext.from_url("memory://") as context:
+        tap = Tap(*chunks, *([error] if error else []))
+        tap.end()
+        stream = await context.resumable_stream("s", tap)
+        for seen in range(len(WHOLE)):
+            assert stream is not None
+            events = SSEDecoder().feed(await bytes_of(event_stream_body(stream, EventStreamSettings())))
+            good = [event for event in events if event.event == "message"]
+            assert [event.data for event in good] == WHOLE[seen:]
+            assert [int(event.event_id.split("-")[1]) for event in good] == indexes[seen:]
+            assert len(events) - len(good) == (error is not None)
+            stream = await context.resume_existing_stream("s", after=good[0].event_id)
+        if error is None:
+            body = stream_response(await context.resume_existing_stream("s"), wire="text").body
+            assert not isinstance(body, bytes)
+            assert (await bytes_of(body)).decode() == "".join(WHOLE)
+
+
+class _Binary(JSONCodec):
+    @override
+    def encode(self, value: Any) -> bytes:  # type: ignore[override]
+        return b"\xff"
+
+
+async def test_events_are_text() -> None:
+    """A codec whose chunks are no text is refused for events, and the connection is cut."""
+    async with ResumableStreamContext.from_url("memory://", codec=_Binary()) as context:
+        stream = await context.resumable_stream("s", factory_of([1]))
+        assert stream is not None
+        with pytest.raises(InvalidSettingError):
+            await bytes_of(event_stream_body(stream, EventStreamSettings()))
 
 
 async def test_without_a_stream_there_is_nothing() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -72,15 +73,16 @@ def stream_response(
     """Return a response that sends any stream, with more headers if there are any.
 
     Server-sent events have an id each, signs of life, and an event of the type ``error`` if the stream does not come to
-    a good end. The other wires have none of these: there the body raises, so that the connection is cut, and nobody
-    takes half a stream for a whole one. On all wires it raises if the stream cannot be read just now.
+    a good end. Bytes are taken for UTF-8; a chunk that ends in the middle of a character comes together with the next.
+    The other wires have none of these: there the body raises, so that the connection is cut, and nobody takes half a
+    stream for a whole one. On all wires it raises if the stream cannot be read just now.
 
     Without a stream, as its retention is over, the status is 204, and there is nothing to send. So it is for events if
     the stream has ended and the client has seen all, the word about a bad end included: an `EventSource` would ask
     again for ever.
 
     Raises:
-        InvalidSettingError: There is no such wire.
+        InvalidSettingError: There is no such wire. The body raises it if a codec makes events that are no text.
     """
     if wire not in _WIRES:
         raise InvalidSettingError(f"a wire is one of {', '.join(_WIRES)}, not {wire!r}")
@@ -167,9 +169,18 @@ _NO_DATA: DataStreamPart = ("2", [])
 
 
 async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+    texts, bad_end = plain.WholeTexts(), None
+    encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
     async with stream, aclosing(_blocks(stream.encoded_blocks(), settings.ping_interval)) as blocks:
-        async for block in blocks:
-            yield _PING if block is None else _as_events(block)
+        try:
+            async for block in blocks:
+                yield _PING if block is None else encode(block)
+        except _BAD_ENDS as error:
+            bad_end = error
+        if texts.is_waiting:
+            yield sse.encode_event(texts.end(), event_id=stream.event_id)
+    if bad_end is not None:
+        raise bad_end
 
 
 async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncGenerator[StreamBlock | None, None]:
@@ -184,6 +195,7 @@ async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> A
 
 
 def _as_events(block: StreamBlock) -> bytes:
+    """Make an event of each chunk that a codec has made."""
     texts = list(map(_text, block.chunks))
     try:
         return sse.encode_events(zip(_ids(block), texts, strict=True))
@@ -193,10 +205,25 @@ def _as_events(block: StreamBlock) -> bytes:
         return sse.encode_events(zip(_ids(block), whole, strict=True))
 
 
+def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
+    """Make an event of each chunk, but of what ends in the middle of a character one event with what follows.
+
+    Its id is that of the last chunk in it: whoever comes back begins with a whole character.
+    """
+    if not texts.is_waiting and isinstance(block.chunks[0], str):
+        with suppress(InvalidInputError):  # a character was cut in two
+            return sse.encode_events(zip(_ids(block), block.chunks, strict=True))
+    whole = zip(_ids(block), map(texts.add, block.chunks), strict=True)
+    return sse.encode_events((event_id, text) for event_id, text in whole if text is not None)
+
+
 def _ids(block: StreamBlock) -> Iterator[str]:
     generation, _ = parse_event_id(block.event_id)
     return (format_event_id(generation, index) for index in range(block.index, block.index + len(block.chunks)))
 
 
 def _text(chunk: RawChunk) -> str:
-    return chunk if isinstance(chunk, str) else chunk.decode()
+    try:
+        return chunk if isinstance(chunk, str) else chunk.decode()
+    except UnicodeDecodeError:
+        raise InvalidSettingError("server-sent events are text, and what this codec makes is none") from None
