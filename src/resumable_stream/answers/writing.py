@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..protocols.ai_sdk import chunks
 from . import items as i
 from .calls import Calls
 from .layout import Chunk, Layout
+from .threads import in_thread
 
 __all__ = ["ChunkWriter", "as_chunks"]
 
@@ -28,6 +30,9 @@ async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIte
 
     A step begins with the first part. Another one begins with the first text, reasoning or call after all calls so
     far were answered, as that is what the model says to the tools' results.
+
+    A plain generator runs in a thread of its own, as `in_thread` does it, since its steps may block. Other plain
+    iterables, such as lists, are iterated on the event loop.
 
     **Cancellation.** It and the closing of the iterator reach the items' own iterator, whose ``finally`` runs.
 
@@ -55,6 +60,8 @@ async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIte
 def _iterator(items: object) -> AsyncIterator[Any]:
     if isinstance(items, AsyncIterable):
         return aiter(items)
+    if inspect.isgenerator(items):
+        return in_thread(lambda: items)
     if isinstance(items, Iterable) and not isinstance(items, (str, bytes, Mapping)):
         return _one_by_one(items)
     raise InvalidFactoryError(f"items come from an iterable, async or not, and not from {type(items).__name__}")

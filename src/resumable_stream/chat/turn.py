@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
 
 from .._engine.source import opened_source
 from ..abc import ChatStore
-from ..answers import ChunkWriter
+from ..answers import ChunkWriter, in_thread
 from ..chat_types import Chat, ChatChange, ChatInfo, StreamRecord
 from ..exceptions import ChatChangedError, ChatNotFoundError, ChatStoreError
 from ..types import Chunks
@@ -48,7 +48,7 @@ Answer: TypeAlias = Callable[[Turn], Chunks[Any] | Awaitable[Chunks[Any]]]
 """A callable that makes an answer: most often an async generator function.
 
 What it yields is text, what the functions of `resumable_stream.answers` make, or UI message chunks. ``start`` and
-``finish`` are added where they are missing.
+``finish`` are added where they are missing. A plain generator runs in a thread of its own: see `in_thread`.
 """
 
 
@@ -109,7 +109,7 @@ class AnswerRun:
         if self._is_withdrawn:
             return
         try:
-            async with opened_source(partial(self._answer, self._turn)) as source:
+            async with opened_source(self._open) as source:
                 async for chunk in self._framed(source):
                     self._reducer.add(chunk)
                     yield chunk
@@ -117,6 +117,13 @@ class AnswerRun:
             await self._save_interrupted(error)
             raise
         await self._save_whole()
+
+    async def _open(self) -> Any:
+        """Make the answer. A plain generator may block, and must not block everybody."""
+        made: Any = self._answer(self._turn)
+        if inspect.isawaitable(made):
+            made = await made
+        return in_thread(lambda: made) if inspect.isgenerator(made) else made
 
     async def _framed(self, source: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield the chunks that the items make, with a ``start`` that bears the message's id, and a ``finish``."""
