@@ -10,7 +10,7 @@ from ..exceptions import InvalidFactoryError, InvalidMessageChunkError
 from ..protocols.ai_sdk import chunks
 from . import items as i
 from .calls import Calls
-from .layout import Chunk, Layout
+from .layout import Chunk, Layout, Sdk
 from .threads import in_thread
 
 __all__ = ["ChunkWriter", "as_chunks"]
@@ -73,10 +73,14 @@ async def _one_by_one(items: Iterable[Any]) -> AsyncIterator[Any]:
 
 
 class ChunkWriter:
-    """Turns items into chunks, one by one: `as_chunks` without the iteration."""
+    """Turns items into chunks, one by one: `as_chunks` without the iteration.
 
-    def __init__(self) -> None:
-        self._layout = Layout()
+    Args:
+        sdk: The lowest major version of the AI SDK that is to read the chunks. What it does not know is refused.
+    """
+
+    def __init__(self, *, sdk: Sdk = 7) -> None:
+        self._layout = Layout(sdk)
         self._calls = Calls(self._layout)
         self._usage: dict[str, int] = {}
         self._reason: str | None = None
@@ -153,12 +157,12 @@ class ChunkWriter:
         self._layout.emit(chunks.message_metadata({"usage": dict(self._usage)}))
 
     def _note_reason(self, item: i.Finished) -> None:
-        chunks.check_chunk(chunks.finish(reason=item.reason))
+        self._layout.check(chunks.finish(reason=item.reason))
         self._reason = item.reason
 
     def _pass_on(self, chunk: Mapping[str, Any]) -> None:
         """Pass a chunk on, and take note of what it begins and ends."""
-        chunks.check_chunk(chunk)
+        self._layout.check(chunk)
         kind: str = chunk["type"]
         if kind == "finish-step" and not self._layout.is_in_step:
             return

@@ -64,7 +64,7 @@ class AnswerRun:
         why_cancelled: Tells what has become of a stream whose factory was cancelled: it is stopped, or lost.
         plan: What the turn began with.
         keep_partial: Whether an answer that breaks off is kept.
-        sdk: The major version of the AI SDK whose rules make the message.
+        sdk: The major version of the AI SDK whose rules make the message, and which knows all the chunks.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class AnswerRun:
         self._record = StreamRecord(turn.stream_id, turn.chat.chat_id, replies_to=plan.replies_to)
         self._last_id = plan.last_id
         self._keep_partial = keep_partial
+        self._sdk: Sdk = sdk
         self._reducer = MessageReducer(plan.continued, message_id=turn.message_id, sdk=sdk)
         self._may_begin = anyio.Event()
         self._is_withdrawn = False
@@ -127,7 +128,7 @@ class AnswerRun:
 
     async def _framed(self, source: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield the chunks that the items make, with a ``start`` that bears the message's id, and a ``finish``."""
-        writer = ChunkWriter()
+        writer = ChunkWriter(sdk=self._sdk)
         has_started = has_finished = False
         async for item in source:
             for chunk in writer.add(item):
