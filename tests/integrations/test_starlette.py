@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
 from resumable_stream import ResumableStreamContext
+from resumable_stream.http import Wire
 from resumable_stream.integrations import fastapi, starlette
 from resumable_stream.integrations.starlette import ResumableStreamResponse, position_of
+from tests.streams import Tap
 
 
 @pytest.fixture(params=["starlette", "fastapi"])
@@ -50,6 +55,31 @@ async def test_event_source_is_told_that_there_is_no_more(client: httpx.AsyncCli
     assert (seen.status_code, seen.content, seen.headers["x-more"]) == (204, b"", "yes")
     assert "world" in (await client.get("/?drop")).text
     assert (await client.get("/?drop")).status_code == 204
+
+
+@pytest.mark.parametrize("wire", ["sse", "text", "ndjson"])
+async def test_nothing_is_held_back(wire: Wire) -> None:
+    """Behind a `GZipMiddleware` each piece of a body is sent when it is there, with all versions and on all wires."""
+    pieces: list[bytes] = []
+    tap = Tap("Hello ")
+
+    async def send(message: Any) -> None:
+        if piece := message.get("body"):
+            pieces.append(piece)
+            tap.end("world")
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await ResumableStreamResponse(await context.resumable_stream("s", tap), wire=wire)(scope, receive, send)
+
+    async with ResumableStreamContext.from_url("memory://") as context:
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"accept-encoding", b"gzip")]}
+        with anyio.fail_after(10):
+            await GZipMiddleware(app, minimum_size=1)(scope, receive, send)
+    assert [b"Hello" in piece for piece in pieces] == [True, False]
+    assert b"world" in pieces[1]
 
 
 @pytest.mark.parametrize(

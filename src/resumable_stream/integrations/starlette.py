@@ -42,6 +42,10 @@ __all__ = [
     "position_of",
 ]
 
+# Before 0.46.2, Starlette's GZipMiddleware holds back event streams until it has enough to compress, and before 1.5.0
+# plain text, which is what the AI SDK's version 4 reads. What has an encoding it lets pass.
+_NOT_TO_BE_HELD_BACK = {"content-encoding": "identity"}
+
 Authenticate = Callable[[Request], "str | Awaitable[str | None] | None"]
 """Tells who makes a request; ``None``: nobody is signed in. It may raise what the framework understands."""
 
@@ -71,7 +75,7 @@ class ResumableStreamResponse(StreamingResponse):
     ) -> None:
         made = stream_response(stream, settings, wire, headers)
         assert not isinstance(made.body, bytes), "a stream"
-        super().__init__(made.body, made.status, made.headers, background=background)
+        super().__init__(made.body, made.status, {**_NOT_TO_BE_HELD_BACK, **made.headers}, background=background)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +106,8 @@ class _Streamed(ResumableStreamResponse):
     """A response whose body is made already."""
 
     def __init__(self, made: HTTPResponse) -> None:
-        StreamingResponse.__init__(self, made.body, made.status, made.headers)  # type: ignore[arg-type]  # an iterator
+        headers = {**_NOT_TO_BE_HELD_BACK, **made.headers}
+        StreamingResponse.__init__(self, made.body, made.status, headers)  # type: ignore[arg-type]  # an iterator
 
 
 def chat_routes(
