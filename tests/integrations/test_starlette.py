@@ -14,11 +14,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.routing import Route
 
-from resumable_stream import ResumableStreamContext
+from resumable_stream import JSONCodec, ResumableStreamContext
+from resumable_stream.chat import ResumableChat
+from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.http import Wire
 from resumable_stream.integrations import fastapi, starlette
 from resumable_stream.integrations.starlette import ResumableStreamResponse, position_of
-from tests.streams import Tap
+from tests.streams import Tap, never
 
 
 @pytest.fixture(params=["starlette", "fastapi"])
@@ -80,6 +82,26 @@ async def test_nothing_is_held_back(wire: Wire) -> None:
             await GZipMiddleware(app, minimum_size=1)(scope, receive, send)
     assert [b"Hello" in piece for piece in pieces] == [True, False]
     assert b"world" in pieces[1]
+
+
+async def test_client_that_goes_away_while_it_sends(caplog: pytest.LogCaptureFixture) -> None:
+    """A request whose body breaks off is the client's affair: nothing is begun, and the log has no error of ours."""
+    statuses: list[int] = []
+    received = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(received)
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    async with ResumableStreamContext.from_url("memory://", codec=JSONCodec()) as context, MemoryChatStore() as store:
+        routes = starlette.chat_routes(ResumableChat(context, store), never, authenticate=lambda _request: "ada")
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/chat", "headers": headers, "query_string": b""}
+        await Starlette(routes=routes)(scope, receive, send)
+    assert statuses[0] == 400
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

@@ -68,15 +68,13 @@ async def parse_json(request: HTTPRequest, max_bytes: int) -> dict[str, Any]:
 
     Raises:
         LimitExceededError: It is too long. The rest was not read.
-        InvalidInputError: It is no JSON object.
+        InvalidInputError: It is no JSON object, or broke off.
         HTTPError: A page of another site sent it, in a way that browsers do not ask about first.
     """
     _check_origin(request)
-    body = bytearray()
-    async for piece in request.body:
-        body += piece
-        if len(body) > max_bytes:
-            raise LimitExceededError("max_body_bytes", max_bytes)
+    body = await _read(request, max_bytes)
+    if len(body) > max_bytes:
+        raise LimitExceededError("max_body_bytes", max_bytes)
     if not body.strip():
         return {}
     try:
@@ -86,6 +84,19 @@ async def parse_json(request: HTTPRequest, max_bytes: int) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise InvalidInputError("the body is a JSON object")
     return parsed
+
+
+async def _read(request: HTTPRequest, max_bytes: int) -> bytes:
+    """Read a body, or so much of it that it is too long."""
+    body = bytearray()
+    try:
+        async for piece in request.body:
+            body += piece
+            if len(body) > max_bytes:
+                break
+    except Exception as error:  # each framework has its own for a client that goes away: that is no failure of ours
+        raise InvalidInputError("the body broke off") from error
+    return bytes(body)
 
 
 def parse_sent_message(body: Mapping[str, Any], chat_id: str | None) -> SentMessage:
