@@ -139,6 +139,18 @@ async def test_calls_of_tools() -> None:
     assert message["finish_reason"] == "tool-calls"
 
 
+async def test_the_call_of_a_function_of_old() -> None:
+    """What calls were before there could be several is a call, too."""
+    message = await completed(
+        delta(function_call={"name": "look", "arguments": '{"x"'}),
+        delta(function_call={"arguments": ": 1}"}),
+        delta("function_call"),
+    )
+    (called,) = [part for part in message["parts"] if part["type"] == "tool-look"]
+    assert (called["state"], called["input"]) == ("input-available", {"x": 1})
+    assert message["finish_reason"] == "tool-calls"
+
+
 async def test_calls_without_an_index() -> None:
     """Servers that leave the index out tell calls apart by their ids."""
     message = await completed(
@@ -271,6 +283,43 @@ async def test_a_response() -> None:
     assert [parts[5]["input"], parts[6]["input"]] == [{"x": 1}, "free text"]
     assert message["finish_reason"] == "tool-calls"
     assert message["metadata"]["usage"]["totalTokens"] == 3
+
+
+async def test_tools_that_openai_has_defined() -> None:
+    """Those that you are to run are calls with an input; the others have an output, but without pictures."""
+    local = {"type": "exec", "command": ["ls"], "env": {}}
+    shell = {"commands": ["ls"], "max_output_length": None, "timeout_ms": None}
+    container = {"type": "container_reference", "container_id": "box"}
+    outcome = {"stdout": "x", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+    patch = {"type": "delete_file", "path": "a"}
+    done = {"status": "completed"}
+    message = await responded(
+        item("done", 0, type="local_shell_call", id="i0", call_id="c0", action=local, **done),
+        item("done", 1, type="computer_call", id="i1", call_id="c1", pending_safety_checks=[], **done),
+        item("done", 2, type="shell_call", id="i2", call_id="c2", action=shell, environment={"type": "local"}, **done),
+        item("done", 3, type="apply_patch_call", id="i3", call_id="c3", operation=patch, **done),
+        item("done", 4, type="image_generation_call", id="i4", result="iVBOR", **done),
+        item("done", 5, type="shell_call", id="i5", call_id="c5", action=shell, environment=container, **done),
+        item("done", 6, type="shell_call_output", id="i6", call_id="c5", output=[outcome], max_output_length=1, **done),
+        response("completed"),
+    )
+    calls = {part.get("toolCallId"): part for part in message["parts"] if part["type"] == "dynamic-tool"}
+    assert [calls[f"c{number}"]["toolName"] for number in range(4)] == [
+        "local_shell",
+        "computer",
+        "shell",
+        "apply_patch",
+    ]
+    for number in range(4):
+        assert calls[f"c{number}"]["state"] == "input-available"
+        assert not calls[f"c{number}"].get("providerExecuted")
+    assert calls["c0"]["input"]["action"]["command"] == ["ls"]
+    assert calls["c3"]["input"] == {"operation": patch}
+    assert calls["i4"]["state"] == "output-available"
+    assert "iVBOR" not in str(message)
+    assert calls["c5"]["providerExecuted"] is True
+    assert calls["c5"]["output"][0]["stdout"] == "x"
+    assert message["finish_reason"] == "tool-calls"
 
 
 async def test_a_response_that_ends() -> None:
