@@ -274,13 +274,13 @@ async def test_a_response() -> None:
     )
     parts = message["parts"][1:]
     assert [part["type"] for part in parts] == [
-        *("reasoning", "dynamic-tool", "text", "source-url", "text", "tool-look", "tool-write"),
+        *("reasoning", "dynamic-tool", "text", "source-url", "tool-look", "tool-write"),
     ]
     assert parts[0]["text"] == "One\n\ntwo"
     assert parts[1]["output"]["action"]["query"] == "q"
     assert parts[1]["providerExecuted"] is True
-    assert [parts[2]["text"], parts[3]["url"], parts[4]["text"]] == ["Hello", "u", "No"]
-    assert [parts[5]["input"], parts[6]["input"]] == [{"x": 1}, "free text"]
+    assert [parts[2]["text"], parts[3]["url"]] == ["HelloNo", "u"]
+    assert [parts[4]["input"], parts[5]["input"]] == [{"x": 1}, "free text"]
     assert message["finish_reason"] == "tool-calls"
     assert message["metadata"]["usage"]["totalTokens"] == 3
 

@@ -299,6 +299,18 @@ async def test_as_chunks() -> None:
     assert await collected(as_chunks(write())) == await collected(as_chunks(["a", "b"])) == written("a", "b")
 
 
+def test_a_source_does_not_cut_a_text() -> None:
+    """A source is named in the middle of a text or a reasoning, which goes on as the part that it was."""
+    for write, kind in ((str, "text"), (reasoning, "reasoning")):
+        chunks = written(write("The **sky"), source("u"), document("D", "text/plain"), write(" is** blue"))
+        assert [chunk["type"] for chunk in chunks] == [
+            *("start-step", f"{kind}-start", f"{kind}-delta", "source-url", "source-document"),
+            *(f"{kind}-delta", f"{kind}-end", "finish-step"),
+        ]
+        (part,) = [part for part in fold(chunks, message_id="m")["parts"] if part["type"] == kind]
+        assert part["text"] == "The **sky is** blue"
+
+
 async def test_a_plain_generator_may_block() -> None:
     """A plain generator runs in a thread, which ends with the iteration; a list is read where it is asked for."""
     loop, closed = asyncio.get_running_loop(), threading.Event()

@@ -67,6 +67,10 @@ class Layout:
         self.end_part()
         if by_model and self._has_answers and not self._unanswered:
             self.end_step()
+        self.begin_aside()
+
+    def begin_aside(self) -> None:
+        """Make room for a part that stands beside a text that goes on."""
         self.begin_step()
         self._is_step_empty = False
 

@@ -17,6 +17,8 @@ __all__ = ["ChunkWriter", "as_chunks"]
 
 # What becomes no part of the message, and so does not come between two pieces of a text.
 _ASIDE = frozenset(("start", "message-metadata"))
+# What a text names in the middle of a sentence: clients put it behind the text, which goes on.
+_SOURCES = frozenset(("source-url", "source-document"))
 _ANSWERS = frozenset(("tool-output-available", "tool-output-error", "tool-output-denied", "tool-input-error"))
 _LAST = frozenset(("finish", "abort"))
 
@@ -24,9 +26,9 @@ _LAST = frozenset(("finish", "abort"))
 async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIterator[Chunk]:
     """Turn items into the UI message chunks of an answer.
 
-    Pieces of text that follow each other make one part, whatever they were cut into; likewise reasoning. Parts and
-    steps are begun and ended where they have to be, and nothing is left open at the end: a tool call whose input broke
-    off becomes one whose input is wrong.
+    Pieces of text that follow each other make one part, whatever they were cut into, and so they do if a source is named
+    between them; likewise reasoning. Parts and steps are begun and ended where they have to be, and nothing is left open
+    at the end: a tool call whose input broke off becomes one whose input is wrong.
 
     A step begins with the first part. Another one begins with the first text, reasoning or call after all calls so
     far were answered, as that is what the model says to the tools' results.
@@ -179,6 +181,8 @@ class ChunkWriter:
         elif kind in _ANSWERS:
             self._layout.end_part()
             self._layout.note_answer(chunk["toolCallId"], same_step=chunk.get("providerExecuted") is True)
+        elif kind in _SOURCES:
+            self._layout.begin_aside()
         elif not kind.endswith(("-delta", "-end")):
             self._layout.begin_part(by_model=kind.startswith(("text", "reasoning", "tool-input")))
         if kind in ("tool-input-start", "tool-input-available"):
