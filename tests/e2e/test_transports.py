@@ -139,6 +139,27 @@ async def test_workflow_transport_reads_the_tail_of_an_ended_answer(site: str, c
     assert result["chunks"] == chunks[-5:]
 
 
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+async def test_workflow_transport_and_a_stop(site: str, client: httpx.AsyncClient, shape: str) -> None:
+    """The transport, which takes no end but ``finish`` for one, gets all of a stopped answer, and comes to its end."""
+    chat = new_chat()
+    async with cutting(site) as proxy:
+        question = "count 400 sheep"
+        running = asyncio.ensure_future(
+            run_transport(site=proxy.url, chat=chat, shape=shape, question=question, maxErrors=3)
+        )
+        while len(proxy.requests) < 3:
+            await asyncio.sleep(0.02)
+        while not (await client.post(f"/api/chat/{chat}/stop", json={})).json()["stopped"]:
+            await asyncio.sleep(0.02)
+        result = await asyncio.wait_for(running, 30)
+    chunks = await logged(client, result["run"])
+    assert chunks[-1] == {"type": "abort"}
+    assert result["chunks"] == [*chunks, {"type": "finish"}]
+    assert len(chunks) < 400
+    assert result["ends"] == [{"chatId": chat, "chunkIndex": len(result["chunks"])}]
+
+
 @pytest.mark.parametrize(("by", "cleanly"), [("chat", False), ("stream", True)])
 async def test_event_source(site: str, client: httpx.AsyncClient, chromium: Browser, by: str, cleanly: bool) -> None:
     """A browser's own EventSource gets each chunk once across ten disconnects, and stops when all was said."""

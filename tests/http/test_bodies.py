@@ -111,6 +111,19 @@ async def test_end_that_is_not_good_is_told(context: ResumableStreamContext) -> 
     assert "secret" not in str(events)
 
 
+async def test_stream_that_is_gone_is_told(context: ResumableStreamContext) -> None:
+    """Who reads a stream that is deleted is told that it is gone, which is an end like others."""
+    stream = await context.resumable_stream("s", Tap(*CHUNKS[:2]))
+    assert stream is not None
+    body = ui_event_stream_body(stream, EventStreamSettings())
+    sent = await anext(body)
+    await context.delete("s")
+    events = SSEDecoder().feed(sent + await bytes_of(body))
+    assert json.loads(events[-2].data) == {"type": "error", "errorText": EventStreamSettings().gone_text}
+    assert events[-2].event_id.endswith(f"-{len(events) - 2}")
+    assert events[-1].data == "[DONE]"
+
+
 async def test_stop_is_told(context: ResumableStreamContext) -> None:
     """A stopped answer ends with the word that it was."""
     tap = Tap(*CHUNKS[:2])

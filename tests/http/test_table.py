@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -38,12 +38,18 @@ class Store(MemoryChatStore):
     """A chat store whose next changes fail, if a test says so."""
 
     error: Exception | None = None
+    after_load: Callable[[], Awaitable[None]] | None = None
+    """What happens, once, between a look at a chat and what is done for it."""
 
     @override
     async def load(self, chat_id: str) -> Chat | None:
         if self.error is not None and not isinstance(self.error, ChatChangedError):
             raise self.error
-        return await super().load(chat_id)
+        chat = await super().load(chat_id)
+        if (happens := self.after_load) is not None:
+            self.after_load = None
+            await happens()
+        return chat
 
     @override
     async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
@@ -230,6 +236,21 @@ async def test_version_4(site: Site) -> None:
         (part,) = json.loads(response.text.removeprefix("2:"))
         assert part["type"] == "append-message"
         assert json.loads(part["message"])["content"] == "0 1 2 3 4 "
+
+
+async def test_version_4_comes_just_too_late(site: Site) -> None:
+    """An answer that ends after the chat was looked at, and before it is resumed, comes in one piece as well."""
+
+    async def end() -> None:
+        site.may_go_on.set()
+        await site.client.get(f"/chat/{run}/stream")  # to its end, before which it is saved
+
+    async with site.answering():
+        run = (await site.client.get("/chats/slow")).json()["activeStreamId"]
+        site.store.after_load = end
+        response = await site.client.get("/v4/chat?chatId=slow")
+    (part,) = json.loads(response.text.removeprefix("2:"))
+    assert json.loads(part["message"])["content"] == "0 1 2 3 4 "
 
 
 async def test_chats(site: Site) -> None:

@@ -26,8 +26,8 @@ _LAST = frozenset(("finish", "abort"))
 async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIterator[Chunk]:
     """Turn items into the UI message chunks of an answer.
 
-    Pieces of text that follow each other make one part, whatever they were cut into, and so they do if a source is named
-    between them; likewise reasoning. Parts and steps are begun and ended where they have to be, and nothing is left open
+    Pieces of text that follow each other make one part, whatever they were cut into, and if a source is named between
+    them, too; likewise reasoning. Parts and steps are begun and ended where they have to be, and nothing is left open
     at the end: a tool call whose input broke off becomes one whose input is wrong.
 
     A step begins with the first part. Another one begins with the first text, reasoning or call after all calls so
