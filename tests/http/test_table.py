@@ -331,7 +331,8 @@ def _cases() -> list[Case]:
     for path in ("/chat/RUN/stream", "/chat/done/stream", "/chats/done/messages/RUN/stream"):
         for index in ("x", "1.5", "--1", "9" * 16, "\u0661"):
             cases.append(("GET", f"{path}?startIndex={index}", None, {}, 400, "invalid_position"))
-        cases.append(("GET", f"{path}?startIndex=1000", None, {}, 400, "invalid_position"))
+        for query in ("startIndex=1000", "skipCharacters=1", "resumeAt=1"):
+            cases.append(("GET", f"{path}?{query}", None, {}, 400, "invalid_position"))
         for event_id in ("x", "-", "0123456789abcdef-1", "1-x"):
             cases.append(("GET", path, None, {"last-event-id": event_id}, 400, "invalid_position"))
     return cases

@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+_IN_CHARACTERS = ("skipCharacters", "resumeAt")
+
+
 class StreamPosition(NamedTuple):
     """Where a client wants to go on reading: in one form at most."""
 
@@ -123,13 +126,19 @@ def parse_sent_message(body: Mapping[str, Any], chat_id: str | None) -> SentMess
 
 
 def parse_position(request: HTTPRequest) -> StreamPosition:
-    """Return where a client wants to read from: ``startIndex`` in the URL, or else the ``Last-Event-ID`` header.
+    """Return where a client wants to read an answer from: ``startIndex`` in the URL, or the ``Last-Event-ID`` header.
 
     A browser's `EventSource` repeats its URL with that header when it reconnects, so the header counts for more.
+    Numbers of characters mean nothing here: what is sent are chunks of many types, and to begin in the middle of one
+    would take its id away.
 
     Raises:
         InvalidPositionError: It is malformed.
+        HTTPError: It is in characters.
     """
+    for name in _IN_CHARACTERS:
+        if request.query.get(name):
+            raise HTTPError(400, "invalid_position", f"an answer has no {name}: send startIndex or Last-Event-ID")
     after = request.headers.get("last-event-id")
     if after:
         return StreamPosition(after=after)
@@ -148,7 +157,7 @@ def parse_reading(request: HTTPRequest) -> dict[str, Any]:
     Raises:
         InvalidPositionError: It is malformed, or given in two forms.
     """
-    given = [name for name in ("startIndex", "skipCharacters", "resumeAt") if request.query.get(name)]
+    given = [name for name in ("startIndex", *_IN_CHARACTERS) if request.query.get(name)]
     after = request.headers.get("last-event-id")
     if after:
         return {"after": after}
