@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, BaseModel, OpenAI
 
 from resumable_stream.answers import ToolInput, as_chunks, from_openai, in_thread
 from resumable_stream.chat.reducer import MessageReducer
@@ -149,6 +149,29 @@ async def test_the_call_of_a_function_of_old() -> None:
     (called,) = [part for part in message["parts"] if part["type"] == "tool-look"]
     assert (called["state"], called["input"]) == ("input-available", {"x": 1})
     assert message["finish_reason"] == "tool-calls"
+
+
+async def test_chunks_as_litellm_makes_them() -> None:
+    """LiteLLM's chunks are models of the openai package that have only the attributes that were told."""
+
+    def chunk(finish_reason: str | None = None, **fields: Any) -> Any:
+        choice = BaseModel.construct(index=0, delta=BaseModel.construct(**fields), finish_reason=finish_reason)
+        return BaseModel.construct(id="x", object="chat.completion.chunk", choices=[choice])
+
+    async def stream() -> AsyncIterator[Any]:
+        yield chunk(role="assistant", reasoning_content="Hm", provider_specific_fields=None)
+        yield chunk(content="Hello", function_call=None, tool_calls=None, audio=None)
+        function = BaseModel.construct(name="look", arguments='{"x": 1}')
+        yield chunk(tool_calls=[BaseModel.construct(index=0, id="a", type="function", function=function)])
+        yield chunk("tool_calls", content=None)
+        spent = BaseModel.construct(prompt_tokens=1, completion_tokens=2, total_tokens=3, prompt_tokens_details=None)
+        yield BaseModel.construct(id="x", object="chat.completion.chunk", choices=[], usage=spent)
+
+    message = await folded(stream())
+    thought, said, called = message["parts"][1:]
+    assert [thought["text"], said["text"], called["input"]] == ["Hm", "Hello", {"x": 1}]
+    assert message["finish_reason"] == "tool-calls"
+    assert message["metadata"]["usage"]["totalTokens"] == 3
 
 
 async def test_calls_without_an_index() -> None:
