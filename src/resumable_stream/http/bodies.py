@@ -113,8 +113,10 @@ async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettin
     encoder = plain.PlainTextEncoder()
     async with stream:
         async for block in stream.blocks():
-            yield encoder.encode(block.chunks)
-    yield encoder.end()
+            if text := encoder.encode(block.chunks):  # nothing at all would be the end, as some servers send it
+                yield text
+    if text := encoder.end():
+        yield text
 
 
 async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
@@ -174,7 +176,8 @@ async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -
     async with stream, aclosing(_blocks(stream.encoded_blocks(), settings.ping_interval)) as blocks:
         try:
             async for block in blocks:
-                yield _PING if block is None else encode(block)
+                if frames := _PING if block is None else encode(block):  # none at all would be an end
+                    yield frames
         except _BAD_ENDS as error:
             bad_end = error
         if texts.is_waiting:
