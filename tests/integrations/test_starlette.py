@@ -42,7 +42,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncCli
     if request.param == "starlette":
         app = Starlette(exception_handlers=starlette.exception_handlers)
     else:
-        app = FastAPI(exception_handlers=dict(fastapi.exception_handlers))
+        app = FastAPI(exception_handlers=fastapi.exception_handlers)
     app.router.routes.append(Route("/", send))
     async with kept, dropped, httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as made:
         yield made

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -167,9 +166,7 @@ async def _tell(_request: Request, error: Exception) -> Response:
     return _as_response(error_response(error))
 
 
-exception_handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = MappingProxyType(
-    {ResumableStreamError: _tell}
-)
+exception_handlers: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {ResumableStreamError: _tell}
 """What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
 do: ``Starlette(exception_handlers=exception_handlers)``."""
 
