@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "protocols": {"chat", "chat_types", "exceptions"},
     "answers": {"exceptions", "protocols"},
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "types"},
-    "integrations": {"chat", "http", "stream"},
+    "integrations": {"chat", "exceptions", "http", "stream"},
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
 }
 

@@ -95,9 +95,24 @@ class ResumableStream(Generic[T]):
         return self._block.first + self._offset
 
     @property
+    def length(self) -> int | None:
+        """How many chunks there are, once the stream has ended; ``None``: it runs, as far as this process has heard."""
+        feed = self._reader.feed
+        return None if feed.end is None else feed.window.stop
+
+    @property
     def event_id(self) -> str | None:
         """Event id of the chunk before the position, to resume after it; ``None`` at the very start."""
-        return self._event_id(self.index - 1) if self.index else None
+        return self.event_id_of(self.index - 1) if self.index else None
+
+    @property
+    def has_codec(self) -> bool:
+        """Whether the chunks are values, which a codec turns into what is logged."""
+        return self._decode is not None
+
+    def event_id_of(self, index: int) -> str:
+        """Return the event id of a chunk. That of the next one after all is for a word about how the stream ended."""
+        return format_event_id(self._reader.feed.generation, index)
 
     def __aiter__(self) -> Self:
         return self
@@ -156,7 +171,7 @@ class ResumableStream(Generic[T]):
     async def _next_event(self) -> StreamEvent:
         chunk = await anext(self)
         index = self.index - 1
-        return StreamEvent(self._event_id(index), index, chunk)
+        return StreamEvent(self.event_id_of(index), index, chunk)
 
     async def _next_block(self) -> StreamBlock:
         return await self._next_decoded_block(self._decode)
@@ -170,7 +185,7 @@ class ResumableStream(Generic[T]):
         index, chunks = self.index, self._block.chunks[self._offset :]
         decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
         self._offset = len(self._block.chunks)
-        return StreamBlock(self._event_id(self.index - 1), index, decoded)
+        return StreamBlock(self.event_id_of(self.index - 1), index, decoded)
 
     async def _advance(self) -> None:
         """Get the next block.
@@ -196,9 +211,6 @@ class ResumableStream(Generic[T]):
             self._release()
             raise StopAsyncIteration
         self._block, self._offset = block, 0
-
-    def _event_id(self, index: int) -> str:
-        return format_event_id(self._reader.feed.generation, index)
 
 
 class _Iterator(AsyncIterator[T]):

@@ -202,3 +202,28 @@ async def test_whole_messages() -> None:
     assert found["a"]["output"] == "[1"
     assert found["b"]["errorText"] == "bad"
     assert [part["text"] for part in parts if "text" in part] == ["Look", "q", "Hi", "r"]
+
+
+@pytest.mark.parametrize("has_marks", [True, False])
+async def test_messages_at_the_same_time(has_marks: bool) -> None:
+    """Messages whose chunks take turns, as of nodes that run in parallel, keep their calls and their inputs apart."""
+
+    def part(message: str, args: str, *, is_last: bool = False, **named: Any) -> tuple[AIMessageChunk, dict[str, Any]]:
+        piece = {"name": None, "id": None, "args": args, "index": 0, "type": "tool_call_chunk", **named}
+        position: Any = "last" if is_last and has_marks else None
+        chunk = AIMessageChunk(content="", id=message, tool_call_chunks=[piece], chunk_position=position)  # type: ignore[list-item]
+        return chunk, {}
+
+    async def stream() -> AsyncIterator[Any]:
+        yield part("A", '{"ci', id="a", name="look")
+        yield part("B", '{"ci', id="b", name="look")
+        yield part("A", 'ty": "Rome"}', is_last=True)
+        yield ToolMessage("warm", tool_call_id="a", id="x"), {}
+        yield part("B", 'ty": "Oslo"}', is_last=True)
+        yield ToolMessage("cold", tool_call_id="b", id="y"), {}
+
+    message = await folded(stream())
+    calls = {found["toolCallId"]: found for found in message["parts"] if found["type"] == "tool-look"}
+    assert {call_id: found["state"] for call_id, found in calls.items()} == dict.fromkeys("ab", "output-available")
+    assert {call_id: found["input"]["city"] for call_id, found in calls.items()} == {"a": "Rome", "b": "Oslo"}
+    assert {call_id: found["output"] for call_id, found in calls.items()} == {"a": "warm", "b": "cold"}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import AsyncOpenAI, BaseModel, OpenAI
 
 from resumable_stream.answers import ToolInput, as_chunks, from_openai, in_thread
 from resumable_stream.chat.reducer import MessageReducer
@@ -139,6 +139,41 @@ async def test_calls_of_tools() -> None:
     assert message["finish_reason"] == "tool-calls"
 
 
+async def test_the_call_of_a_function_of_old() -> None:
+    """What calls were before there could be several is a call, too."""
+    message = await completed(
+        delta(function_call={"name": "look", "arguments": '{"x"'}),
+        delta(function_call={"arguments": ": 1}"}),
+        delta("function_call"),
+    )
+    (called,) = [part for part in message["parts"] if part["type"] == "tool-look"]
+    assert (called["state"], called["input"]) == ("input-available", {"x": 1})
+    assert message["finish_reason"] == "tool-calls"
+
+
+async def test_chunks_as_litellm_makes_them() -> None:
+    """LiteLLM's chunks are models of the openai package that have only the attributes that were told."""
+
+    def chunk(finish_reason: str | None = None, **fields: Any) -> Any:
+        choice = BaseModel.construct(index=0, delta=BaseModel.construct(**fields), finish_reason=finish_reason)
+        return BaseModel.construct(id="x", object="chat.completion.chunk", choices=[choice])
+
+    async def stream() -> AsyncIterator[Any]:
+        yield chunk(role="assistant", reasoning_content="Hm", provider_specific_fields=None)
+        yield chunk(content="Hello", function_call=None, tool_calls=None, audio=None)
+        function = BaseModel.construct(name="look", arguments='{"x": 1}')
+        yield chunk(tool_calls=[BaseModel.construct(index=0, id="a", type="function", function=function)])
+        yield chunk("tool_calls", content=None)
+        spent = BaseModel.construct(prompt_tokens=1, completion_tokens=2, total_tokens=3, prompt_tokens_details=None)
+        yield BaseModel.construct(id="x", object="chat.completion.chunk", choices=[], usage=spent)
+
+    message = await folded(stream())
+    thought, said, called = message["parts"][1:]
+    assert [thought["text"], said["text"], called["input"]] == ["Hm", "Hello", {"x": 1}]
+    assert message["finish_reason"] == "tool-calls"
+    assert message["metadata"]["usage"]["totalTokens"] == 3
+
+
 async def test_calls_without_an_index() -> None:
     """Servers that leave the index out tell calls apart by their ids."""
     message = await completed(
@@ -262,15 +297,52 @@ async def test_a_response() -> None:
     )
     parts = message["parts"][1:]
     assert [part["type"] for part in parts] == [
-        *("reasoning", "dynamic-tool", "text", "source-url", "text", "tool-look", "tool-write"),
+        *("reasoning", "dynamic-tool", "text", "source-url", "tool-look", "tool-write"),
     ]
     assert parts[0]["text"] == "One\n\ntwo"
     assert parts[1]["output"]["action"]["query"] == "q"
     assert parts[1]["providerExecuted"] is True
-    assert [parts[2]["text"], parts[3]["url"], parts[4]["text"]] == ["Hello", "u", "No"]
-    assert [parts[5]["input"], parts[6]["input"]] == [{"x": 1}, "free text"]
+    assert [parts[2]["text"], parts[3]["url"]] == ["HelloNo", "u"]
+    assert [parts[4]["input"], parts[5]["input"]] == [{"x": 1}, "free text"]
     assert message["finish_reason"] == "tool-calls"
     assert message["metadata"]["usage"]["totalTokens"] == 3
+
+
+async def test_tools_that_openai_has_defined() -> None:
+    """Those that you are to run are calls with an input; the others have an output, but without pictures."""
+    local = {"type": "exec", "command": ["ls"], "env": {}}
+    shell = {"commands": ["ls"], "max_output_length": None, "timeout_ms": None}
+    container = {"type": "container_reference", "container_id": "box"}
+    outcome = {"stdout": "x", "stderr": "", "outcome": {"type": "exit", "exit_code": 0}}
+    patch = {"type": "delete_file", "path": "a"}
+    done = {"status": "completed"}
+    message = await responded(
+        item("done", 0, type="local_shell_call", id="i0", call_id="c0", action=local, **done),
+        item("done", 1, type="computer_call", id="i1", call_id="c1", pending_safety_checks=[], **done),
+        item("done", 2, type="shell_call", id="i2", call_id="c2", action=shell, environment={"type": "local"}, **done),
+        item("done", 3, type="apply_patch_call", id="i3", call_id="c3", operation=patch, **done),
+        item("done", 4, type="image_generation_call", id="i4", result="iVBOR", **done),
+        item("done", 5, type="shell_call", id="i5", call_id="c5", action=shell, environment=container, **done),
+        item("done", 6, type="shell_call_output", id="i6", call_id="c5", output=[outcome], max_output_length=1, **done),
+        response("completed"),
+    )
+    calls = {part.get("toolCallId"): part for part in message["parts"] if part["type"] == "dynamic-tool"}
+    assert [calls[f"c{number}"]["toolName"] for number in range(4)] == [
+        "local_shell",
+        "computer",
+        "shell",
+        "apply_patch",
+    ]
+    for number in range(4):
+        assert calls[f"c{number}"]["state"] == "input-available"
+        assert not calls[f"c{number}"].get("providerExecuted")
+    assert calls["c0"]["input"]["action"]["command"] == ["ls"]
+    assert calls["c3"]["input"] == {"operation": patch}
+    assert calls["i4"]["state"] == "output-available"
+    assert "iVBOR" not in str(message)
+    assert calls["c5"]["providerExecuted"] is True
+    assert calls["c5"]["output"][0]["stdout"] == "x"
+    assert message["finish_reason"] == "tool-calls"
 
 
 async def test_a_response_that_ends() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ if sys.version_info < (3, 11):  # for which it has no release, so there is nothi
     pytest.skip("Pydantic AI needs Python 3.11", allow_module_level=True)
 
 from pydantic import BaseModel
-from pydantic_ai import Agent, BinaryContent, ModelRetry
+from pydantic_ai import Agent, BinaryContent, DeferredToolRequests, ModelRetry
+from pydantic_ai.exceptions import CallDeferred
 from pydantic_ai.messages import FilePart, ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
@@ -38,7 +40,7 @@ async def folded(run: Any) -> dict[str, Any]:
 
 def make_agent(**options: Any) -> Agent[None, Any]:
     """Make an agent with a tool."""
-    agent = Agent(TestModel(custom_output_text="It is sunny"), **options)
+    agent = Agent(**{"model": TestModel(custom_output_text="It is sunny"), **options})
 
     @agent.tool_plain
     def look(city: str) -> Weather:
@@ -74,7 +76,44 @@ async def test_structured_output() -> None:
     message = await folded(agent.run_stream_events("Hi"))
     made = next(part for part in message["parts"] if part["type"].startswith("tool-"))
     assert made["state"] == "output-available"
-    assert made["input"] == {"sun": False}
+    assert made["input"] == made["output"] == {"sun": False}
+
+
+@pytest.mark.parametrize("how", ["run_stream_events", "iter"])
+async def test_a_call_that_is_deferred(how: str) -> None:
+    """A call that somebody else is to run waits for its result; the one beside it has its own."""
+
+    async def model(messages: list[ModelMessage], _: AgentInfo) -> AsyncIterator[Any]:
+        yield {0: DeltaToolCall(name="ask", json_args='{"city": "x"}', tool_call_id="a")}
+        yield {1: DeltaToolCall(name="look", json_args='{"city": "y"}', tool_call_id="b")}
+
+    agent = make_agent(output_type=[str, DeferredToolRequests], model=FunctionModel(stream_function=model))
+
+    @agent.tool_plain
+    def ask(city: str) -> str:
+        """Ask somebody."""
+        raise CallDeferred
+
+    message = await folded(getattr(agent, how)("Hi"))
+    found = {part.get("toolCallId"): part for part in message["parts"]}
+    assert found["a"]["state"] == "input-available"
+    assert found["a"]["input"] == {"city": "x"}
+    assert found["b"]["output"] == {"sun": True}
+
+
+async def test_output_that_is_refused() -> None:
+    """A call of an output tool that the agent does not take has failed; the one that it takes has what was made."""
+
+    async def model(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        name = info.output_tools[0].name
+        sun = '{"sun": "what"}' if len(messages) == 1 else '{"sun": true}'
+        yield {0: DeltaToolCall(name=name, json_args=sun, tool_call_id=f"call-{len(messages)}")}
+
+    agent = Agent(FunctionModel(stream_function=model), output_type=Weather)
+    message = await folded(agent.run_stream_events("Hi"))
+    calls = [part for part in message["parts"] if part["type"].startswith("tool-")]
+    assert [call["state"] for call in calls] == ["output-error", "output-available"]
+    assert calls[1]["output"] == {"sun": True}
 
 
 async def test_thinking_and_input_in_pieces() -> None:
@@ -143,16 +182,23 @@ async def test_events_of_older_versions_and_other_parts() -> None:
         yield old
         yield m.FunctionToolResultEvent(m.ToolReturnPart("other", "x", tool_call_id="b"))
         yield m.FinalResultEvent(tool_name=None, tool_call_id=None)
+        made = m.ToolCallPart("final_result", {"sun": True}, tool_call_id="c")
+        yield m.PartStartEvent(index=3, part=made)
+        yield m.FinalResultEvent(tool_name="final_result", tool_call_id="c")
+        yield SimpleNamespace(
+            event_kind="agent_run_result", result=SimpleNamespace(output=Weather(sun=True), usage=dict)
+        )
 
     message = await folded(events())
     assert [part["type"] for part in message["parts"] if part["type"] != "step-start"] == [
-        *("file", "dynamic-tool", "tool-look", "tool-other")
+        *("file", "dynamic-tool", "tool-look", "tool-other", "tool-final_result")
     ]
     found = {part.get("toolCallId"): part for part in message["parts"]}
     assert found["s"]["output"] == [1]
     assert found["s"]["providerExecuted"] is True
     assert found["a"]["input"] == {"city": "x"}
     assert found["b"]["output"] == "x"
+    assert found["c"]["output"] == {"sun": True}
 
 
 async def test_what_is_no_run() -> None:

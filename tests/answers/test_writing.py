@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -295,6 +297,35 @@ async def test_as_chunks() -> None:
         yield "b"
 
     assert await collected(as_chunks(write())) == await collected(as_chunks(["a", "b"])) == written("a", "b")
+
+
+def test_a_source_does_not_cut_a_text() -> None:
+    """A source is named in the middle of a text or a reasoning, which goes on as the part that it was."""
+    for write, kind in ((str, "text"), (reasoning, "reasoning")):
+        chunks = written(write("The **sky"), source("u"), document("D", "text/plain"), write(" is** blue"))
+        assert [chunk["type"] for chunk in chunks] == [
+            *("start-step", f"{kind}-start", f"{kind}-delta", "source-url", "source-document"),
+            *(f"{kind}-delta", f"{kind}-end", "finish-step"),
+        ]
+        (part,) = [part for part in fold(chunks, message_id="m")["parts"] if part["type"] == kind]
+        assert part["text"] == "The **sky is** blue"
+
+
+async def test_a_plain_generator_may_block() -> None:
+    """A plain generator runs in a thread, which ends with the iteration; a list is read where it is asked for."""
+    loop, closed = asyncio.get_running_loop(), threading.Event()
+
+    def write() -> Iterator[str]:
+        try:
+            yield "a"
+            # This would never come back, if it blocked the event loop.
+            yield str(asyncio.run_coroutine_threadsafe(asyncio.sleep(0, result="b"), loop).result(10))
+        finally:
+            closed.set()
+
+    chunks = [chunk async for chunk in as_chunks(write())]
+    assert chunks == [chunk async for chunk in as_chunks(["a", "b"])]
+    assert closed.is_set()
 
 
 async def test_the_items_are_closed() -> None:

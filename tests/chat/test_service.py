@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -21,7 +21,7 @@ from resumable_stream import (
 )
 from resumable_stream.answers import reasoning
 from resumable_stream.backends.memory import MemoryBackend
-from resumable_stream.chat import ChatChange, ChatInfo, ChatLimits, ResumableChat, Turn
+from resumable_stream.chat import Answer, ChatChange, ChatInfo, ChatLimits, ResumableChat, Turn
 from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.exceptions import (
     AuthenticationRequiredError,
@@ -82,6 +82,58 @@ async def test_turn_is_kept(world: World) -> None:
     assert "metadata" not in loaded.messages[1]
     assert loaded.active_stream_id is None
     assert loaded.info.owner == ALICE
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+async def test_answer_that_blocks(world: World, is_awaited: bool) -> None:
+    """A plain generator makes its answer in a thread, where it may block; when it is stopped it is closed there."""
+    _, chat = await world.process()
+    loop, is_closed = asyncio.get_running_loop(), anyio.Event()
+
+    def write(turn: Turn) -> Iterator[str]:
+        try:
+            # This would never come back, if it blocked the event loop.
+            yield str(asyncio.run_coroutine_threadsafe(asyncio.sleep(0, result="Hi"), loop).result(10))
+            while "endless" in turn.chat.chat_id:
+                yield "!"
+        finally:
+            loop.call_soon_threadsafe(is_closed.set)
+
+    async def write_later(turn: Turn) -> Iterator[str]:
+        return write(turn)
+
+    answer: Answer = write_later if is_awaited else write
+    await collect(await chat.send(ALICE, "c", answer, message=user_message("u1")))
+    assert text_of((await chat.load(ALICE, "c")).messages) == ["Hello?", "Hi"]
+    is_closed = anyio.Event()
+    await take(await chat.send(ALICE, "endless", answer, message=user_message("u1")), 4)
+    assert await chat.stop(ALICE, "endless")
+    with anyio.fail_after(10):
+        await is_closed.wait()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "reset-step"},
+        {"type": "custom", "kind": "p.k"},
+        {"type": "reasoning-file", "url": "u", "mediaType": "m"},
+        {"type": "finish", "finishReason": "interrupted"},
+    ],
+)
+async def test_chunks_that_pages_would_choke_on(world: World, item: Any) -> None:
+    """What the pages' version of the AI SDK does not know is refused, before it is in the log."""
+
+    async def answer(_turn: Turn) -> AsyncIterator[Any]:
+        yield "Hi"
+        yield item
+
+    _, old = await world.process(sdk=5)
+    chunks, error = await collect_until_error(await old.send(ALICE, "old", answer, message=user_message("u1")))
+    assert isinstance(error, PublisherFailedError)
+    assert item not in chunks
+    _, new = await world.process()
+    assert item in await collect(await new.send(ALICE, "new", answer, message=user_message("u1")))
 
 
 async def test_turn_knows_the_conversation(world: World) -> None:

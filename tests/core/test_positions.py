@@ -8,9 +8,9 @@ from resumable_stream import InvalidPositionError, StreamInfo, StreamState
 from resumable_stream._core.positions import Position, parse_position, resolve_start
 
 
-def info(length: int) -> StreamInfo:
+def info(length: int, state: StreamState = StreamState.RUNNING) -> StreamInfo:
     """A stream of so many chunks."""
-    return StreamInfo("s", "gen", 1, StreamState.RUNNING, length, 0.0, None, is_readable=True)
+    return StreamInfo("s", "gen", 1, state, length, 0.0, None, is_readable=True)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,15 @@ def test_beyond_the_end(position: Position) -> None:
     """An index beyond the end is refused."""
     with pytest.raises(InvalidPositionError, match="beyond the end"):
         resolve_start(position, info(5))
+
+
+def test_after_the_word_about_a_bad_end() -> None:
+    """After a bad end one more event may have been seen than there are chunks; not after a good one, nor by number."""
+    after = Position(start_index=6, generation="gen")
+    assert resolve_start(after, info(5, StreamState.FAILED)) == resolve_start(after, info(5, StreamState.LOST)) == 6
+    for position, state in ((after, StreamState.DONE), (Position(start_index=6), StreamState.FAILED)):
+        with pytest.raises(InvalidPositionError, match="beyond the end"):
+            resolve_start(position, info(5, state))
 
 
 def test_of_an_older_stream() -> None:

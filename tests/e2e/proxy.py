@@ -42,7 +42,13 @@ class Proxy:
     def __post_init__(self) -> None:
         self._turns = count()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._asked = asyncio.Event()
         self._client = httpx.AsyncClient(timeout=httpx.Timeout(60), trust_env=False, limits=httpx.Limits())
+
+    async def wait_for_requests(self, count: int, path: str | None = None) -> None:
+        """Wait until there were so many requests, of all or for a path."""
+        while sum(path in (None, request.path) for request in self.requests) < count:
+            await self._asked.wait()
 
     def cut(self) -> None:
         """Break all connections off."""
@@ -71,6 +77,8 @@ class Proxy:
         response = await self._send(request)
         url = request.url
         self.requests.append(Exchange(request.method, url.path, url.query.decode(), response.status_code))
+        self._asked.set()
+        self._asked = asyncio.Event()
         try:
             headers = [(name, value) for name, value in response.headers.multi_items() if name not in _HOP_BY_HOP]
             headers += [("connection", "close")]

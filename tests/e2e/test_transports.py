@@ -16,6 +16,8 @@ import pytest_asyncio
 from httpx_sse import aconnect_sse
 from playwright.async_api import Browser
 
+from resumable_stream.http import EventStreamSettings
+from tests.e2e.conftest import ServeThree
 from tests.e2e.proxy import Proxy, proxying
 from tests.e2e.serving import CLIENTS, install_clients
 
@@ -139,6 +141,25 @@ async def test_workflow_transport_reads_the_tail_of_an_ended_answer(site: str, c
     assert result["chunks"] == chunks[-5:]
 
 
+@pytest.mark.parametrize("shape", ["flat", "nested"])
+async def test_workflow_transport_and_a_stop(site: str, client: httpx.AsyncClient, shape: str) -> None:
+    """The transport, which takes no end but ``finish`` for one, gets all of a stopped answer, and comes to its end."""
+    chat = new_chat()
+    async with cutting(site) as proxy:
+        question = "count 400 sheep"
+        running = asyncio.ensure_future(
+            run_transport(site=proxy.url, chat=chat, shape=shape, question=question, maxErrors=3)
+        )
+        await proxy.wait_for_requests(3)
+        assert (await client.post(f"/api/chat/{chat}/stop", json={})).json()["stopped"]
+        result = await asyncio.wait_for(running, 30)
+    chunks = await logged(client, result["run"])
+    assert chunks[-1] == {"type": "abort"}
+    assert result["chunks"] == [*chunks, {"type": "finish"}]
+    assert len(chunks) < 400
+    assert result["ends"] == [{"chatId": chat, "chunkIndex": len(result["chunks"])}]
+
+
 @pytest.mark.parametrize(("by", "cleanly"), [("chat", False), ("stream", True)])
 async def test_event_source(site: str, client: httpx.AsyncClient, chromium: Browser, by: str, cleanly: bool) -> None:
     """A browser's own EventSource gets each chunk once across ten disconnects, and stops when all was said."""
@@ -173,22 +194,60 @@ async def test_curl(site: str, client: httpx.AsyncClient) -> None:
     assert [json.loads(data) for data in data_of(text)] == await logged(client, stream)
 
 
-async def test_httpx_sse(site: str, client: httpx.AsyncClient) -> None:
-    """With httpx-sse, which leaves reconnecting to its user, each chunk comes once, and then a 204."""
-    chat = new_chat()
-    stream = await ask(client, chat, "count 60 sheep")
-    data, last = [], ""
-    async with cutting(site, cleanly=False) as proxy, httpx.AsyncClient(trust_env=False) as reader:
+async def read_by_httpx_sse(url: str, is_under_way: asyncio.Event | None = None) -> list[tuple[str, str]]:
+    """Read an answer with httpx-sse, which leaves reconnecting to its user, until there is a 204."""
+    events: list[tuple[str, str]] = []
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as reader:
         while True:
-            url, headers = f"{proxy.url}/api/chat/{chat}/stream", {"last-event-id": last} if last else {}
+            headers = {"last-event-id": events[-1][0]} if events else {}
             async with aconnect_sse(reader, "GET", url, headers=headers) as source:
                 if source.response.status_code == 204:
-                    break
+                    return events
                 try:
                     async for event in source.aiter_sse():
                         if event.data:  # and not just a word about retrying
-                            last = event.id
-                            data.append(event.data)
+                            events.append((event.id, event.data))
+                        if is_under_way is not None and "sheep10 " in event.data:
+                            is_under_way.set()
                 except httpx.TransportError:
                     pass  # as it was cut off
-    assert [json.loads(text) for text in data if text != "[DONE]"] == await logged(client, stream)
+
+
+async def test_httpx_sse(site: str, client: httpx.AsyncClient) -> None:
+    """With httpx-sse each chunk comes once, and then a 204."""
+    chat = new_chat()
+    stream = await ask(client, chat, "count 60 sheep")
+    async with cutting(site, cleanly=False) as proxy:
+        events = await read_by_httpx_sse(f"{proxy.url}/api/chat/{chat}/stream")
+    assert [json.loads(data) for _, data in events if data != "[DONE]"] == await logged(client, stream)
+
+
+async def test_publisher_is_killed(chromium: Browser, serve_three: ServeThree) -> None:
+    """The worker that makes an answer is killed: who reads gets all that is logged, a word about it, and then a 204.
+
+    So it is for who reads from another worker, and for an EventSource that was connected to the one that was killed.
+    """
+    with serve_three() as workers:
+        page = await chromium.new_page()
+        async with proxying([workers[0].url]) as proxy, httpx.AsyncClient(trust_env=False) as client:
+            client.base_url = httpx.URL(proxy.url)
+            stream = await ask(client, new_chat(), "count 400 sheep")
+            path = f"/api/chat/{stream}/stream"
+            await page.goto(f"{proxy.url}/api/chats")
+            in_browser = asyncio.ensure_future(page.evaluate(EVENT_SOURCE, path))
+            await proxy.wait_for_requests(1, path)
+            is_under_way = asyncio.Event()
+            elsewhere = asyncio.ensure_future(read_by_httpx_sse(workers[1].url + path, is_under_way))
+            await asyncio.wait_for(is_under_way.wait(), 30)
+            proxy.targets = [worker.url for worker in workers[1:]]
+            workers[0].kill()
+            seen = [await asyncio.wait_for(reading, 60) for reading in (elsewhere, in_browser)]
+            await page.close()
+            chunks = await logged(client, stream)
+        assert chunks[-1] == {"type": "error", "errorText": EventStreamSettings().lost_text}
+        for events in seen:
+            assert [json.loads(data) for _, data in events if data != "[DONE]"] == chunks
+            indices = [int(event_id.rpartition("-")[2]) for event_id, data in events if data != "[DONE]"]
+            assert indices == list(range(len(chunks)))
+        statuses = [request.status for request in proxy.requests if request.path == path]
+        assert statuses[:-1] == [200, 200, 204]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
 import pytest
+from typing_extensions import override
 
-from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext
+from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext, StreamState
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.exceptions import (
     BackendUnavailableError,
@@ -25,12 +26,21 @@ from resumable_stream.exceptions import (
 from resumable_stream.http import EventStreamSettings, HTTPError, Wire, error_response, stream_response
 from resumable_stream.http.bodies import data_stream_body, ui_event_stream_body
 from resumable_stream.protocols.sse import Event, SSEDecoder
-from tests.streams import Tap, factory_of
+from resumable_stream.testing import FaultyBackend
+from tests.streams import Tap, collect, factory_of, never, take
 
 CHUNKS = [{"type": "start", "messageId": "m"}, {"type": "start-step"}, {"type": "text-start", "id": "t"}]
 CHUNKS += [{"type": "text-delta", "id": "t", "delta": word} for word in ("Ü", "ber\n", "\u2028")]
 CHUNKS += [{"type": "text-end", "id": "t"}, {"type": "finish-step"}, {"type": "finish"}]
 QUICK = EventStreamSettings(ping_interval=0.01)
+Body = Callable[[ResumableStream[Any], EventStreamSettings], AsyncIterator[bytes]]
+
+
+def event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+    """Return the body of events of any stream."""
+    body = stream_response(stream, settings).body
+    assert not isinstance(body, bytes)
+    return body
 
 
 @pytest.fixture
@@ -101,6 +111,19 @@ async def test_end_that_is_not_good_is_told(context: ResumableStreamContext) -> 
     assert "secret" not in str(events)
 
 
+async def test_stream_that_is_gone_is_told(context: ResumableStreamContext) -> None:
+    """Who reads a stream that is deleted is told that it is gone, which is an end like others."""
+    stream = await context.resumable_stream("s", Tap(*CHUNKS[:2]))
+    assert stream is not None
+    body = ui_event_stream_body(stream, EventStreamSettings())
+    sent = await anext(body)
+    await context.delete("s")
+    events = SSEDecoder().feed(sent + await bytes_of(body))
+    assert json.loads(events[-2].data) == {"type": "error", "errorText": EventStreamSettings().gone_text}
+    assert events[-2].event_id.endswith(f"-{len(events) - 2}")
+    assert events[-1].data == "[DONE]"
+
+
 async def test_stop_is_told(context: ResumableStreamContext) -> None:
     """A stopped answer ends with the word that it was."""
     tap = Tap(*CHUNKS[:2])
@@ -115,8 +138,7 @@ async def test_stop_is_told(context: ResumableStreamContext) -> None:
     ("error", "text"),
     [
         (PublisherLostError("s"), EventStreamSettings().lost_text),
-        (StreamGoneError("s"), EventStreamSettings().unavailable_text),
-        (BackendUnavailableError("at 10.0.0.1"), EventStreamSettings().unavailable_text),
+        (StreamGoneError("s"), EventStreamSettings().gone_text),
     ],
 )
 def test_errors_have_words_of_ours(error: Exception, text: str) -> None:
@@ -124,15 +146,68 @@ def test_errors_have_words_of_ours(error: Exception, text: str) -> None:
     assert EventStreamSettings().text_of(error) == text
 
 
+@pytest.mark.parametrize("body", [ui_event_stream_body, event_stream_body, data_stream_body])
+@pytest.mark.parametrize("error", [BackendUnavailableError, ContextClosedError])
+async def test_trouble_of_one_process_is_no_end(body: Body, error: type[Exception]) -> None:
+    """A reader whose store is away, or whose process ends, is cut off without a word; elsewhere it goes on exactly."""
+    backend, tap, sent, is_half_way = MemoryBackend(), Tap(*CHUNKS[:4]), list[bytes](), anyio.Event()
+    faulty = FaultyBackend(backend)
+    there = ResumableStreamContext(backend, codec=JSONCodec(), drain_timeout=0.0)
+    here = ResumableStreamContext(faulty, codec=JSONCodec(), outage_timeout=0.1, lease=1.0)
+
+    async def read() -> None:
+        stream = await here.resume_existing_stream("s")
+        assert stream is not None
+        pieces = body(stream, EventStreamSettings())
+        sent.append(await anext(pieces))
+        is_half_way.set()
+        with pytest.raises(error):
+            sent.append(await bytes_of(pieces))
+
+    async with there:
+        await there.resumable_stream("s", tap)
+        with anyio.fail_after(20):
+            async with here, anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                await is_half_way.wait()
+                if error is ContextClosedError:
+                    await here.__aexit__(None, None, None)
+                faulty.go_away()
+        tap.end(*CHUNKS[4:])
+        if body is not data_stream_body:
+            seen = SSEDecoder()
+            count = len(seen.feed(sent[0]))
+            rest = await collect(await there.resume_existing_stream("s", after=seen.last_event_id))
+            assert rest == CHUNKS[count:]
+
+
+async def test_version_4_is_told_of_the_end_in_order(context: ResumableStreamContext) -> None:
+    """What was said before a bad end comes before the word about it; a stop is the end of the message, and no error."""
+    two = [{"type": "text-start", "id": name} for name in "ab"]
+    two += [{"type": "text-delta", "id": name, "delta": name} for name in "ab"]
+    stream = await context.resumable_stream("s", Tap(CHUNKS[0], *two, ValueError("secret")))
+    assert stream is not None
+    lines = (await bytes_of(data_stream_body(stream, EventStreamSettings()))).decode().splitlines()
+    assert lines[1:] == ['0:"a"', '0:"b"', f'3:"{EventStreamSettings().failed_text}"']
+    stream = await context.resumable_stream("t", Tap(CHUNKS[0], *two))
+    assert stream is not None
+    body = data_stream_body(stream, EventStreamSettings())
+    lines = (await anext(body)).decode().splitlines()
+    await context.stop("t")
+    lines += (await bytes_of(body)).decode().splitlines()
+    assert [line[0] for line in lines] == ["f", "0", "0", "e", "d"]
+
+
 async def test_closing_a_body_ends_its_reader_alone(context: ResumableStreamContext) -> None:
-    """A body that is closed half-way lets go of its reader; the answer goes on, and so do others."""
+    """A body that is closed half-way lets go of its reader at once; the answer goes on, and so do others."""
     tap = Tap(*CHUNKS[:2])
     stream, other = await context.resumable_stream("s", tap), await context.resume_existing_stream("s")
     assert stream is not None
     body = ui_event_stream_body(stream, EventStreamSettings())
     await anext(body)
-    await body.aclose()  # type: ignore[attr-defined]  # a generator
-    assert [chunk async for chunk in stream] == []
+    await body.aclose()
+    with pytest.raises(StopAsyncIteration):
+        stream.__anext__().send(None)  # at once: not when the event loop gets to it
     tap.end(*CHUNKS[2:])
     assert len(await events_of(other)) == len(CHUNKS) + 1
 
@@ -166,6 +241,83 @@ async def test_any_stream_can_be_sent() -> None:
     assert [(event.event, event.data) for event in events[:2]] == [("message", "two\nlines"), ("message", "ü")]
     assert events[2].event == "error"
     assert "secret" not in events[2].data
+
+
+@pytest.mark.parametrize("chunks", [(), ("x", "y")])
+@pytest.mark.parametrize("state", [StreamState.DONE, StreamState.STOPPED, StreamState.FAILED])
+async def test_event_source_comes_to_an_end(chunks: tuple[str, ...], state: StreamState) -> None:
+    """Who has seen all of a stream that has ended, the word about a bad end included, is told to stay away: 204."""
+    async with ResumableStreamContext.from_url("memory://", drain_timeout=0.0) as context:
+        tap, last_id, statuses, events = Tap(*chunks), "", list[int](), list[Event]()
+        stream = await context.resumable_stream("s", tap)
+        await take(await context.resume_existing_stream("s"), len(chunks))
+        if state is StreamState.STOPPED:
+            await context.stop("s")
+        elif state is StreamState.FAILED:
+            tap.let(ValueError("secret"))
+        tap.end()
+        while not statuses or statuses[-1] != 204:
+            made = stream_response(stream)
+            statuses.append(made.status)
+            assert not isinstance(made.body, bytes)
+            decoder = SSEDecoder()
+            events += decoder.feed(await bytes_of(made.body))
+            last_id = decoder.last_event_id or last_id
+            stream = await context.resumable_stream("s", never, after=last_id or None)
+    assert statuses == [200, 204]
+    assert [event.data for event in events if event.event == "message"] == list(chunks)
+    assert [event.event for event in events].count("error") == (state is StreamState.FAILED)
+
+
+CUT_TEXT = ["a", "b\ud83d", "\ude00c", "\ude00", "d", "\ud83d"]
+CUT_BYTES = [b"a", b"b\xf0\x9f", b"\x98", b"\x80c", b"\xff", b"d", b"\xf0\x9f"]
+WHOLE = ["a", "b😀c", "\ufffd", "d", "\ufffd"]
+
+
+@pytest.mark.parametrize(("chunks", "indexes"), [(CUT_TEXT, [0, 2, 3, 4, 5]), (CUT_BYTES, [0, 3, 4, 5, 6])])
+@pytest.mark.parametrize("error", [None, ValueError("secret")])
+async def test_characters_that_were_cut(chunks: list[Any], indexes: list[int], error: Exception | None) -> None:
+    """Events and text have whole characters, wherever chunks of text or UTF-8 were cut; each event can be resumed."""
+    async with ResumableStreamContext.from_url("memory://") as context:
+        tap = Tap(*chunks, *([error] if error else []))
+        tap.end()
+        stream = await context.resumable_stream("s", tap)
+        for seen in range(len(WHOLE)):
+            assert stream is not None
+            events = SSEDecoder().feed(await bytes_of(event_stream_body(stream, EventStreamSettings())))
+            good = [event for event in events if event.event == "message"]
+            assert [event.data for event in good] == WHOLE[seen:]
+            assert [int(event.event_id.split("-")[1]) for event in good] == indexes[seen:]
+            assert len(events) - len(good) == (error is not None)
+            stream = await context.resume_existing_stream("s", after=good[0].event_id)
+        if error is None:
+            body = stream_response(await context.resume_existing_stream("s"), wire="text").body
+            assert not isinstance(body, bytes)
+            assert (await bytes_of(body)).decode() == "".join(WHOLE)
+
+
+class _Binary(JSONCodec):
+    @override
+    def encode(self, value: Any) -> bytes:  # type: ignore[override]
+        return b"\xff"
+
+
+async def test_events_are_text() -> None:
+    """A codec whose chunks are no text is refused for events, and the connection is cut."""
+    async with ResumableStreamContext.from_url("memory://", codec=_Binary()) as context:
+        stream = await context.resumable_stream("s", factory_of([1]))
+        assert stream is not None
+        with pytest.raises(InvalidSettingError):
+            await bytes_of(event_stream_body(stream, EventStreamSettings()))
+
+
+async def test_without_a_stream_there_is_nothing() -> None:
+    """A stream whose retention is over is answered with 204 on every wire."""
+    for wire in ("sse", "text", "ndjson"):
+        made = stream_response(None, wire=wire)
+        assert made.status == 204
+        assert not isinstance(made.body, bytes)
+        assert await bytes_of(made.body) == b""
 
 
 @pytest.mark.parametrize("interval", [0, -1, float("inf"), float("nan")])

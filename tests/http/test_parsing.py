@@ -54,6 +54,17 @@ async def test_long_body_is_not_read() -> None:
     assert read == 11
 
 
+async def test_body_that_breaks_off() -> None:
+    """A body that cannot be read to its end, since the client has gone, is refused, whatever its framework raises."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise OSError("gone")
+
+    with pytest.raises(InvalidInputError, match="broke off"):
+        await parse_json(HTTPRequest(body=body()), 100)
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_form_of_another_site_is_refused(site: str) -> None:
     """A page of another site cannot send what the browser does not ask about first; programs can send any type."""

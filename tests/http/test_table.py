@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -38,12 +38,18 @@ class Store(MemoryChatStore):
     """A chat store whose next changes fail, if a test says so."""
 
     error: Exception | None = None
+    after_load: Callable[[], Awaitable[None]] | None = None
+    """What happens, once, between a look at a chat and what is done for it."""
 
     @override
     async def load(self, chat_id: str) -> Chat | None:
         if self.error is not None and not isinstance(self.error, ChatChangedError):
             raise self.error
-        return await super().load(chat_id)
+        chat = await super().load(chat_id)
+        if (happens := self.after_load) is not None:
+            self.after_load = None
+            await happens()
+        return chat
 
     @override
     async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
@@ -232,6 +238,21 @@ async def test_version_4(site: Site) -> None:
         assert json.loads(part["message"])["content"] == "0 1 2 3 4 "
 
 
+async def test_version_4_comes_just_too_late(site: Site) -> None:
+    """An answer that ends after the chat was looked at, and before it is resumed, comes in one piece as well."""
+
+    async def end() -> None:
+        site.may_go_on.set()
+        await site.client.get(f"/chat/{run}/stream")  # to its end, before which it is saved
+
+    async with site.answering():
+        run = (await site.client.get("/chats/slow")).json()["activeStreamId"]
+        site.store.after_load = end
+        response = await site.client.get("/v4/chat?chatId=slow")
+    (part,) = json.loads(response.text.removeprefix("2:"))
+    assert json.loads(part["message"])["content"] == "0 1 2 3 4 "
+
+
 async def test_chats(site: Site) -> None:
     """Chats are made, listed, shown and deleted. One that answers is shown without the running turn."""
     made = await site.client.post("/chats", json={"id": "new", "metadata": {"title": "A"}})
@@ -310,7 +331,8 @@ def _cases() -> list[Case]:
     for path in ("/chat/RUN/stream", "/chat/done/stream", "/chats/done/messages/RUN/stream"):
         for index in ("x", "1.5", "--1", "9" * 16, "\u0661"):
             cases.append(("GET", f"{path}?startIndex={index}", None, {}, 400, "invalid_position"))
-        cases.append(("GET", f"{path}?startIndex=1000", None, {}, 400, "invalid_position"))
+        for query in ("startIndex=1000", "skipCharacters=1", "resumeAt=1"):
+            cases.append(("GET", f"{path}?{query}", None, {}, 400, "invalid_position"))
         for event_id in ("x", "-", "0123456789abcdef-1", "1-x"):
             cases.append(("GET", path, None, {"last-event-id": event_id}, 400, "invalid_position"))
     return cases

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..exceptions import InvalidPositionError
-from ..types import StreamInfo
+from ..types import StreamInfo, StreamState
 from .ids import parse_event_id
 
+_BAD_ENDS = (StreamState.FAILED, StreamState.LOST)
 _MAX_INDEX = 2**53 - 1  # what Redis's Lua and JavaScript clients can count to without rounding
 
 
@@ -48,7 +49,8 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
     """Return the index to read from; characters still have to be skipped from there.
 
     A negative index counts from the end, and stops at the start. The length itself is a valid index: nothing is
-    missing yet. Nobody can have seen more, since a chunk is logged before it is delivered.
+    missing yet. Nobody can have seen more, since a chunk is logged before it is delivered; but the word about a bad
+    end, which comes after the last chunk and is not logged, may have had an event id, the next one.
 
     Raises:
         InvalidPositionError: The position is of another generation, or beyond the end.
@@ -57,7 +59,7 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
         raise InvalidPositionError(f"the event id is of an older stream {info.stream_id!r}")
     if position.start_index < 0:
         return max(info.length + position.start_index, 0)
-    if position.start_index > info.length:
+    if position.start_index > info.length + (position.generation is not None and info.state in _BAD_ENDS):
         raise InvalidPositionError(
             f"start index {position.start_index} is beyond the end: stream {info.stream_id!r} has {info.length} chunks"
         )

@@ -10,12 +10,18 @@ from ..protocols.ai_sdk.chunks import check_chunk
 
 Chunk = dict[str, Any]
 Kind = Literal["text", "reasoning"]
+Sdk = Literal[5, 6, 7]
 
 
 class Layout:
-    """The chunks that have been made, and what is open after them."""
+    """The chunks that have been made, and what is open after them.
 
-    def __init__(self) -> None:
+    Args:
+        sdk: The lowest major version of the clients that accept them.
+    """
+
+    def __init__(self, sdk: Sdk) -> None:
+        self._sdk: Sdk = sdk
         self.made: list[Chunk] = []
         """Since somebody took them last."""
         self._open: tuple[Kind, str] | None = None
@@ -29,8 +35,12 @@ class Layout:
     def emit(self, chunk: Any) -> None:
         """Make a chunk, if clients accept it."""
         made: Chunk = dict(chunk)
-        check_chunk(made)
+        self.check(made)
         self.made.append(made)
+
+    def check(self, chunk: Mapping[str, Any]) -> None:
+        """Raise unless clients accept a chunk."""
+        check_chunk(chunk, sdk=self._sdk)
 
     def write(self, kind: Kind, piece: str, metadata: Mapping[str, Any] | None) -> None:
         """Go on with the text or the reasoning, or begin one."""
@@ -57,6 +67,10 @@ class Layout:
         self.end_part()
         if by_model and self._has_answers and not self._unanswered:
             self.end_step()
+        self.begin_aside()
+
+    def begin_aside(self) -> None:
+        """Make room for a part that stands beside a text that goes on."""
         self.begin_step()
         self._is_step_empty = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,12 +10,15 @@ from ..exceptions import InvalidFactoryError, InvalidMessageChunkError
 from ..protocols.ai_sdk import chunks
 from . import items as i
 from .calls import Calls
-from .layout import Chunk, Layout
+from .layout import Chunk, Layout, Sdk
+from .threads import in_thread
 
 __all__ = ["ChunkWriter", "as_chunks"]
 
 # What becomes no part of the message, and so does not come between two pieces of a text.
 _ASIDE = frozenset(("start", "message-metadata"))
+# What a text names in the middle of a sentence: clients put it behind the text, which goes on.
+_SOURCES = frozenset(("source-url", "source-document"))
 _ANSWERS = frozenset(("tool-output-available", "tool-output-error", "tool-output-denied", "tool-input-error"))
 _LAST = frozenset(("finish", "abort"))
 
@@ -22,12 +26,15 @@ _LAST = frozenset(("finish", "abort"))
 async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIterator[Chunk]:
     """Turn items into the UI message chunks of an answer.
 
-    Pieces of text that follow each other make one part, whatever they were cut into; likewise reasoning. Parts and
-    steps are begun and ended where they have to be, and nothing is left open at the end: a tool call whose input broke
-    off becomes one whose input is wrong.
+    Pieces of text that follow each other make one part, whatever they were cut into, and if a source is named between
+    them, too; likewise reasoning. Parts and steps are begun and ended where they have to be, and nothing is left open
+    at the end: a tool call whose input broke off becomes one whose input is wrong.
 
     A step begins with the first part. Another one begins with the first text, reasoning or call after all calls so
     far were answered, as that is what the model says to the tools' results.
+
+    A plain generator runs in a thread of its own, as `in_thread` does it, since its steps may block. Other plain
+    iterables, such as lists, are iterated on the event loop.
 
     **Cancellation.** It and the closing of the iterator reach the items' own iterator, whose ``finally`` runs.
 
@@ -55,6 +62,8 @@ async def as_chunks(items: AsyncIterable[i.Item] | Iterable[i.Item]) -> AsyncIte
 def _iterator(items: object) -> AsyncIterator[Any]:
     if isinstance(items, AsyncIterable):
         return aiter(items)
+    if inspect.isgenerator(items):
+        return in_thread(lambda: items)
     if isinstance(items, Iterable) and not isinstance(items, (str, bytes, Mapping)):
         return _one_by_one(items)
     raise InvalidFactoryError(f"items come from an iterable, async or not, and not from {type(items).__name__}")
@@ -66,10 +75,14 @@ async def _one_by_one(items: Iterable[Any]) -> AsyncIterator[Any]:
 
 
 class ChunkWriter:
-    """Turns items into chunks, one by one: `as_chunks` without the iteration."""
+    """Turns items into chunks, one by one: `as_chunks` without the iteration.
 
-    def __init__(self) -> None:
-        self._layout = Layout()
+    Args:
+        sdk: The lowest major version of the AI SDK that is to read the chunks. What it does not know is refused.
+    """
+
+    def __init__(self, *, sdk: Sdk = 7) -> None:
+        self._layout = Layout(sdk)
         self._calls = Calls(self._layout)
         self._usage: dict[str, int] = {}
         self._reason: str | None = None
@@ -146,12 +159,12 @@ class ChunkWriter:
         self._layout.emit(chunks.message_metadata({"usage": dict(self._usage)}))
 
     def _note_reason(self, item: i.Finished) -> None:
-        chunks.check_chunk(chunks.finish(reason=item.reason))
+        self._layout.check(chunks.finish(reason=item.reason))
         self._reason = item.reason
 
     def _pass_on(self, chunk: Mapping[str, Any]) -> None:
         """Pass a chunk on, and take note of what it begins and ends."""
-        chunks.check_chunk(chunk)
+        self._layout.check(chunk)
         kind: str = chunk["type"]
         if kind == "finish-step" and not self._layout.is_in_step:
             return
@@ -168,6 +181,8 @@ class ChunkWriter:
         elif kind in _ANSWERS:
             self._layout.end_part()
             self._layout.note_answer(chunk["toolCallId"], same_step=chunk.get("providerExecuted") is True)
+        elif kind in _SOURCES:
+            self._layout.begin_aside()
         elif not kind.endswith(("-delta", "-end")):
             self._layout.begin_part(by_model=kind.startswith(("text", "reasoning", "tool-input")))
         if kind in ("tool-input-start", "tool-input-available"):

@@ -90,7 +90,8 @@ class ResumableChat:
             metadata: ``interrupted`` is ``"stopped"``, ``"shutdown"``, ``"failed"`` or ``"lost"``.
         hide_foreign: Whether a chat of somebody else looks like one that does not exist. Its id is taken all the same.
         stop_timeout: How long stopping waits for the end of the answer, in seconds.
-        sdk: The major version of the AI SDK that the front end has: 5, 6 or 7. They fold chunks a little differently.
+        sdk: The major version of the AI SDK that the front end has: 5, 6 or 7. They fold chunks a little differently,
+            and an answer with chunks that they do not know fails.
         limits: Bounds on what is accepted.
         new_chat_id: Makes ids of chats, where the caller gives none.
         new_message_id: Makes ids of messages, likewise.

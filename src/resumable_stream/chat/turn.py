@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
 
 from .._engine.source import opened_source
 from ..abc import ChatStore
-from ..answers import ChunkWriter
+from ..answers import ChunkWriter, in_thread
 from ..chat_types import Chat, ChatChange, ChatInfo, StreamRecord
 from ..exceptions import ChatChangedError, ChatNotFoundError, ChatStoreError
 from ..types import Chunks
@@ -47,7 +47,7 @@ Answer: TypeAlias = Callable[[Turn], Chunks[Any] | Awaitable[Chunks[Any]]]
 """A callable that makes an answer: most often an async generator function.
 
 What it yields is text, what the functions of `resumable_stream.answers` make, or UI message chunks. ``start`` and
-``finish`` are added where they are missing.
+``finish`` are added where they are missing. A plain generator runs in a thread of its own: see `in_thread`.
 """
 
 
@@ -63,7 +63,7 @@ class AnswerRun:
         why_cancelled: Tells what has become of a stream whose factory was cancelled: it is stopped, or lost.
         plan: What the turn began with.
         keep_partial: Whether an answer that breaks off is kept.
-        sdk: The major version of the AI SDK whose rules make the message.
+        sdk: The major version of the AI SDK whose rules make the message, and which knows all the chunks.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class AnswerRun:
         self._record = StreamRecord(turn.stream_id, turn.chat.chat_id, replies_to=plan.replies_to)
         self._last_id = plan.last_id
         self._keep_partial = keep_partial
+        self._sdk: Sdk = sdk
         self._reducer = MessageReducer(plan.continued, message_id=turn.message_id, sdk=sdk)
         self._may_begin = anyio.Event()
         self._is_withdrawn = False
@@ -108,7 +109,7 @@ class AnswerRun:
         if self._is_withdrawn:
             raise ChatStoreError("the answer was not begun, for the chat did not say that it knows of it")
         try:
-            async with opened_source(partial(self._answer, self._turn)) as source:
+            async with opened_source(self._open) as source:
                 async for chunk in self._framed(source):
                     self._reducer.add(chunk)
                     yield chunk
@@ -117,9 +118,16 @@ class AnswerRun:
             raise
         await self._save_whole()
 
+    async def _open(self) -> Any:
+        """Make the answer. A plain generator may block, and must not block everybody."""
+        made: Any = self._answer(self._turn)
+        if inspect.isawaitable(made):
+            made = await made
+        return in_thread(lambda: made) if inspect.isgenerator(made) else made
+
     async def _framed(self, source: AsyncIterator[Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield the chunks that the items make, with a ``start`` that bears the message's id, and a ``finish``."""
-        writer = ChunkWriter()
+        writer = ChunkWriter(sdk=self._sdk)
         has_started = has_finished = False
         async for item in source:
             for chunk in writer.add(item):

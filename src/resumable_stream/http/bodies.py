@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import anyio
@@ -14,7 +16,7 @@ from ..exceptions import (
     InvalidSettingError,
     PublisherError,
     PublisherFailedError,
-    ResumableStreamError,
+    StreamGoneError,
 )
 from ..protocols import ndjson, plain, sse
 from ..protocols.ai_sdk import data_stream, ui_message_stream
@@ -22,14 +24,18 @@ from ..protocols.ai_sdk.data_stream import DataStreamPart
 from ..protocols.ai_sdk.data_stream_translator import DataStreamTranslator
 from ..stream import ResumableStream
 from ..types import RawChunk, StreamBlock, StreamState
-from .messages import HTTPResponse
+from .messages import HTTPResponse, nothing
 
 __all__ = ["EventStreamSettings", "Wire", "data_stream_body", "stream_response", "ui_event_stream_body"]
 
 Wire = Literal["sse", "text", "ndjson"]
 """How a stream is sent: server-sent events, its text alone, or a line of JSON for each chunk."""
 
-_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncIterator[bytes]]
+_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncGenerator[bytes, None]]
+
+_BAD_ENDS = (PublisherError, StreamGoneError)
+"""What a stream ends with, if not well. Other errors are of this process, and the stream may go on: the connection is
+cut, so that the client comes back, and a word under the id of the next chunk would have it pass over that."""
 
 _PING = sse.encode_comment("ping")
 
@@ -44,8 +50,8 @@ class EventStreamSettings:
     """What users are told when the answer's factory raised. What it raised is in the log and not for them."""
     lost_text: str = "The answer was interrupted."
     """What users are told when the process died that made the answer."""
-    unavailable_text: str = "The answer cannot be read just now."
-    """What users are told when the store failed."""
+    gone_text: str = "The answer is not there any more."
+    """What users are told when the answer's stream was deleted, or expired, while they were reading it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.ping_interval < float("inf"):
@@ -55,42 +61,65 @@ class EventStreamSettings:
         """Return what a user is told of an error."""
         if isinstance(error, PublisherFailedError):
             return self.failed_text
-        return self.lost_text if isinstance(error, PublisherError) else self.unavailable_text
+        return self.lost_text if isinstance(error, PublisherError) else self.gone_text
 
 
-def stream_response(stream: ResumableStream[Any], settings: EventStreamSettings, wire: Wire = "sse") -> HTTPResponse:
-    """Return a response that sends any stream.
+def stream_response(
+    stream: ResumableStream[Any] | None,
+    settings: EventStreamSettings | None = None,
+    wire: Wire = "sse",
+    headers: Mapping[str, str] | None = None,
+) -> HTTPResponse:
+    """Return a response that sends any stream, with more headers if there are any.
 
     Server-sent events have an id each, signs of life, and an event of the type ``error`` if the stream does not come to
-    a good end. The other wires have none of these: there the body raises, so that the connection is cut, and nobody
-    takes half a stream for a whole one.
+    a good end. Bytes are taken for UTF-8; a chunk that ends in the middle of a character comes together with the next.
+    The other wires have none of these: there the body raises, so that the connection is cut, and nobody takes half a
+    stream for a whole one. On all wires it raises if the stream cannot be read just now.
+
+    Without a stream, as its retention is over, the status is 204, and there is nothing to send. So it is for events if
+    the stream has ended and the client has seen all, the word about a bad end included: an `EventSource` would ask
+    again for ever.
 
     Raises:
-        InvalidSettingError: There is no such wire.
+        InvalidSettingError: There is no such wire. The body raises it if a codec makes events that are no text.
     """
     if wire not in _WIRES:
         raise InvalidSettingError(f"a wire is one of {', '.join(_WIRES)}, not {wire!r}")
-    headers, body = _WIRES[wire]
-    return HTTPResponse(200, headers, body(stream, settings))
+    if stream is None or (wire == "sse" and _is_all_seen(stream)):
+        return HTTPResponse(204, {"cache-control": "no-store", **(headers or {})}, nothing())
+    of_wire, body = _WIRES[wire]
+    return HTTPResponse(200, {**of_wire, **(headers or {})}, body(stream, settings or EventStreamSettings()))
 
 
-async def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
-    try:
-        async for frame in _frames(stream, settings):
-            yield frame
-    except ResumableStreamError as error:
-        yield sse.encode_event(settings.text_of(error), event="error")
+def _is_all_seen(stream: ResumableStream[Any]) -> bool:
+    has_word = stream.state in (StreamState.FAILED, StreamState.LOST)
+    return stream.length is not None and stream.index >= stream.length + has_word
 
 
-async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(_frames(stream, settings)) as frames:
+        try:
+            async for frame in frames:
+                yield frame
+        except _BAD_ENDS as error:
+            # The id counts the word as seen: an `EventSource` comes back after it, and is then told to stay away.
+            yield sse.encode_event(settings.text_of(error), event="error", event_id=stream.event_id_of(stream.index))
+
+
+async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     encoder = plain.PlainTextEncoder()
     async with stream:
         async for block in stream.blocks():
-            yield encoder.encode(block.chunks)
-    yield encoder.end()
+            if text := encoder.encode(block.chunks):  # nothing at all would be the end, as some servers send it
+                yield text
+    if text := encoder.end():
+        yield text
 
 
-async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     async with stream:
         async for block in stream.blocks():
             yield ndjson.encode_lines(block.chunks)
@@ -106,42 +135,58 @@ _WIRES: Mapping[str, tuple[Mapping[str, str], _Body]] = {
 }
 
 
-async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def ui_event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
     """Send an answer as a UI message stream. The word about a bad end has an id behind that of the last chunk."""
-    try:
-        async for frame in _frames(stream, settings):
-            yield frame
-    except ResumableStreamError as error:
-        yield ui_message_stream.encode_error(settings.text_of(error), event_id=_id_of_end(stream))
-    else:
-        if stream.state is StreamState.STOPPED:
-            yield ui_message_stream.encode_abort(event_id=_id_of_end(stream))
+    async with aclosing(_frames(stream, settings)) as frames:
+        try:
+            async for frame in frames:
+                yield frame
+        except _BAD_ENDS as error:
+            yield ui_message_stream.encode_error(settings.text_of(error), event_id=stream.event_id_of(stream.index))
+        else:
+            if stream.state is StreamState.STOPPED:
+                yield ui_message_stream.encode_abort(event_id=stream.event_id_of(stream.index))
     yield ui_message_stream.DONE
 
 
-async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a data stream of the AI SDK's version 4. It has no comments: no data is the sign of life."""
     translator = DataStreamTranslator()
-    try:
-        async with stream:
-            async for block in _blocks(stream.blocks(), settings.ping_interval):
+    async with stream, aclosing(_blocks(stream.blocks(), settings.ping_interval)) as blocks:
+        try:
+            async for block in blocks:
                 parts = [part for chunk in block.chunks for part in translator.add(chunk)] if block else [_NO_DATA]
                 yield data_stream.encode_parts(parts)
-    except ResumableStreamError as error:
-        yield data_stream.encode_part("3", settings.text_of(error))
+        except _BAD_ENDS as error:
+            yield data_stream.encode_parts(translator.add({"type": "error", "errorText": settings.text_of(error)}))
+        else:
+            if stream.state is StreamState.STOPPED:
+                yield data_stream.encode_parts(translator.add({"type": "abort"}))
     yield data_stream.encode_parts(translator.end())
 
 
 _NO_DATA: DataStreamPart = ("2", [])
 
 
-async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
-    async with stream:
-        async for block in _blocks(stream.encoded_blocks(), settings.ping_interval):
-            yield _PING if block is None else _as_events(block)
+async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+    texts, bad_end = plain.WholeTexts(), None
+    encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
+    async with stream, aclosing(_blocks(stream.encoded_blocks(), settings.ping_interval)) as blocks:
+        try:
+            async for block in blocks:
+                if frames := _PING if block is None else encode(block):  # none at all would be an end
+                    yield frames
+        except _BAD_ENDS as error:
+            bad_end = error
+        if texts.is_waiting:
+            yield sse.encode_event(texts.end(), event_id=stream.event_id)
+    if bad_end is not None:
+        raise bad_end
 
 
-async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncIterator[StreamBlock | None]:
+async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncGenerator[StreamBlock | None, None]:
     """Yield the blocks, and ``None`` whenever there was none for a while. Cancelling a read loses nothing."""
     while True:
         block: StreamBlock | None = None
@@ -153,6 +198,7 @@ async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> A
 
 
 def _as_events(block: StreamBlock) -> bytes:
+    """Make an event of each chunk that a codec has made."""
     texts = list(map(_text, block.chunks))
     try:
         return sse.encode_events(zip(_ids(block), texts, strict=True))
@@ -162,18 +208,25 @@ def _as_events(block: StreamBlock) -> bytes:
         return sse.encode_events(zip(_ids(block), whole, strict=True))
 
 
+def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
+    """Make an event of each chunk, but of what ends in the middle of a character one event with what follows.
+
+    Its id is that of the last chunk in it: whoever comes back begins with a whole character.
+    """
+    if not texts.is_waiting and isinstance(block.chunks[0], str):
+        with suppress(InvalidInputError):  # a character was cut in two
+            return sse.encode_events(zip(_ids(block), block.chunks, strict=True))
+    whole = zip(_ids(block), map(texts.add, block.chunks), strict=True)
+    return sse.encode_events((event_id, text) for event_id, text in whole if text is not None)
+
+
 def _ids(block: StreamBlock) -> Iterator[str]:
     generation, _ = parse_event_id(block.event_id)
     return (format_event_id(generation, index) for index in range(block.index, block.index + len(block.chunks)))
 
 
 def _text(chunk: RawChunk) -> str:
-    return chunk if isinstance(chunk, str) else chunk.decode()
-
-
-def _id_of_end(stream: ResumableStream[Any]) -> str | None:
-    """Return the id behind that of the last chunk, which says that the word about the end was seen, too."""
-    if stream.event_id is None:
-        return None
-    generation, index = parse_event_id(stream.event_id)
-    return format_event_id(generation, index + 1)
+    try:
+        return chunk if isinstance(chunk, str) else chunk.decode()
+    except UnicodeDecodeError:
+        raise InvalidSettingError("server-sent events are text, and what this codec makes is none") from None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["HTTPRequest", "HTTPResponse", "nothing"]
 
 
-async def nothing() -> AsyncIterator[bytes]:
-    """Be the body of a request that has none."""
+async def nothing() -> AsyncGenerator[bytes, None]:
+    """Be the body of what has none."""
     nothing_at_all: tuple[bytes, ...] = ()
     for piece in nothing_at_all:
         yield piece
@@ -38,5 +38,5 @@ class HTTPResponse:
     status: int
     headers: Mapping[str, str]
     """With names in lower case."""
-    body: bytes | AsyncIterator[bytes]
-    """An iterator is to be closed when the client has gone away: that ends its reader, and nothing else."""
+    body: bytes | AsyncGenerator[bytes, None]
+    """A generator is to be closed when the client has gone away: that ends its reader, and nothing else."""

@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+_IN_CHARACTERS = ("skipCharacters", "resumeAt")
+
+
 class StreamPosition(NamedTuple):
     """Where a client wants to go on reading: in one form at most."""
 
@@ -68,15 +71,13 @@ async def parse_json(request: HTTPRequest, max_bytes: int) -> dict[str, Any]:
 
     Raises:
         LimitExceededError: It is too long. The rest was not read.
-        InvalidInputError: It is no JSON object.
+        InvalidInputError: It is no JSON object, or broke off.
         HTTPError: A page of another site sent it, in a way that browsers do not ask about first.
     """
     _check_origin(request)
-    body = bytearray()
-    async for piece in request.body:
-        body += piece
-        if len(body) > max_bytes:
-            raise LimitExceededError("max_body_bytes", max_bytes)
+    body = await _read(request, max_bytes)
+    if len(body) > max_bytes:
+        raise LimitExceededError("max_body_bytes", max_bytes)
     if not body.strip():
         return {}
     try:
@@ -86,6 +87,19 @@ async def parse_json(request: HTTPRequest, max_bytes: int) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise InvalidInputError("the body is a JSON object")
     return parsed
+
+
+async def _read(request: HTTPRequest, max_bytes: int) -> bytes:
+    """Read a body, or so much of it that it is too long."""
+    body = bytearray()
+    try:
+        async for piece in request.body:
+            body += piece
+            if len(body) > max_bytes:
+                break
+    except Exception as error:  # each framework has its own for a client that goes away: that is no failure of ours
+        raise InvalidInputError("the body broke off") from error
+    return bytes(body)
 
 
 def parse_sent_message(body: Mapping[str, Any], chat_id: str | None) -> SentMessage:
@@ -112,13 +126,19 @@ def parse_sent_message(body: Mapping[str, Any], chat_id: str | None) -> SentMess
 
 
 def parse_position(request: HTTPRequest) -> StreamPosition:
-    """Return where a client wants to read from: ``startIndex`` in the URL, or else the ``Last-Event-ID`` header.
+    """Return where a client wants to read an answer from: ``startIndex`` in the URL, or the ``Last-Event-ID`` header.
 
     A browser's `EventSource` repeats its URL with that header when it reconnects, so the header counts for more.
+    Numbers of characters mean nothing here: what is sent are chunks of many types, and to begin in the middle of one
+    would take its id away.
 
     Raises:
         InvalidPositionError: It is malformed.
+        HTTPError: It is in characters.
     """
+    for name in _IN_CHARACTERS:
+        if request.query.get(name):
+            raise HTTPError(400, "invalid_position", f"an answer has no {name}: send startIndex or Last-Event-ID")
     after = request.headers.get("last-event-id")
     if after:
         return StreamPosition(after=after)
@@ -137,7 +157,7 @@ def parse_reading(request: HTTPRequest) -> dict[str, Any]:
     Raises:
         InvalidPositionError: It is malformed, or given in two forms.
     """
-    given = [name for name in ("startIndex", "skipCharacters", "resumeAt") if request.query.get(name)]
+    given = [name for name in ("startIndex", *_IN_CHARACTERS) if request.query.get(name)]
     after = request.headers.get("last-event-id")
     if after:
         return {"after": after}

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from ..chat import ResumableChat
 from ..http import ROUTES, ChatService, EventStreamSettings, Respond, Route, operation_of
-from .starlette import ResumableStreamResponse, answer, lifespan_of, position_of
+from .starlette import ResumableStreamResponse, answer, exception_handlers, lifespan_of, position_of
 
-__all__ = ["ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["ResumableStreamResponse", "chat_routes", "exception_handlers", "lifespan_of", "position_of"]
 
 
 def chat_routes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -25,12 +26,24 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = [
+    "Authenticate",
+    "ResumableStreamResponse",
+    "chat_routes",
+    "exception_handlers",
+    "lifespan_of",
+    "position_of",
+]
+
+# Before 0.46.2, Starlette's GZipMiddleware holds back event streams until it has enough to compress, and before 1.5.0
+# plain text, which is what the AI SDK's version 4 reads. What has an encoding it lets pass.
+_NOT_TO_BE_HELD_BACK = {"content-encoding": "identity"}
 
 Authenticate = Callable[[Request], "str | Awaitable[str | None] | None"]
 """Tells who makes a request; ``None``: nobody is signed in. It may raise what the framework understands."""
@@ -40,10 +53,10 @@ class ResumableStreamResponse(StreamingResponse):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
-    nothing else. `position_of` says where a client wants to go on.
+    nothing else. `position_of` says where a client wants to go on, and `exception_handlers` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -52,16 +65,16 @@ class ResumableStreamResponse(StreamingResponse):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
     ) -> None:
-        made = stream_response(stream, settings or EventStreamSettings(), wire)
+        made = stream_response(stream, settings, wire, headers)
         assert not isinstance(made.body, bytes), "a stream"
-        super().__init__(made.body, headers={**made.headers, **(headers or {})}, background=background)
+        super().__init__(made.body, made.status, {**_NOT_TO_BE_HELD_BACK, **made.headers}, background=background)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +105,8 @@ class _Streamed(ResumableStreamResponse):
     """A response whose body is made already."""
 
     def __init__(self, made: HTTPResponse) -> None:
-        StreamingResponse.__init__(self, made.body, made.status, made.headers)  # type: ignore[arg-type]  # an iterator
+        headers = {**_NOT_TO_BE_HELD_BACK, **made.headers}
+        StreamingResponse.__init__(self, made.body, made.status, headers)  # type: ignore[arg-type]  # an iterator
 
 
 def chat_routes(
@@ -148,6 +162,15 @@ def position_of(request: Request) -> dict[str, Any]:
     return parse_reading(HTTPRequest(query=request.query_params, headers=request.headers))
 
 
+async def _tell(_request: Request, error: Exception) -> Response:
+    return _as_response(error_response(error))
+
+
+exception_handlers: dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {ResumableStreamError: _tell}
+"""What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
+do: ``Starlette(exception_handlers=exception_handlers)``."""
+
+
 async def answer(service: ChatService, route: Route, user: str | None, request: Request) -> Response:
     """Answer a request of a user's."""
     made = await service.respond(
@@ -161,6 +184,10 @@ async def answer(service: ChatService, route: Route, user: str | None, request: 
             native=request,
         ),
     )
+    return _as_response(made)
+
+
+def _as_response(made: HTTPResponse) -> Response:
     if isinstance(made.body, bytes):
         return Response(made.body, made.status, dict(made.headers))
     return _Streamed(made)

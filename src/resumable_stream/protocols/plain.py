@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["HEADERS", "PlainTextEncoder", "text_of"]
+__all__ = ["HEADERS", "PlainTextEncoder", "WholeTexts", "text_of"]
 
 HEADERS: Mapping[str, str] = MappingProxyType(
     {"content-type": "text/plain; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -24,30 +25,63 @@ def text_of(chunk: object) -> str:
     return ""
 
 
-class PlainTextEncoder:
-    """Turns texts and UI message chunks into UTF-8.
+class WholeTexts:
+    """Puts characters together again that were cut in two, be they text or UTF-8: a text waits for its last character.
 
-    Half of a surrogate pair waits for its other half. One that stays alone becomes a replacement character.
+    What is no UTF-8 becomes a replacement character, and so does half of a surrogate pair that stays alone.
     """
 
     def __init__(self) -> None:
-        self._half = ""
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something that waits."""
+        return self._held != "" or self._characters.getstate()[0] != b""
+
+    def add(self, chunk: str | bytes) -> str | None:
+        """Return the text that has come since the last one, or ``None`` if it ends in the middle of a character."""
+        if isinstance(chunk, str):
+            self._held += self._characters.decode(b"", True) + chunk
+        else:
+            self._held += self._characters.decode(chunk)
+        if self._characters.getstate()[0] or "\ud800" <= self._held[-1:] <= "\udbff":
+            return None
+        return self._taken()
+
+    def end(self) -> str:
+        """Return what is left at the end."""
+        self._held += self._characters.decode(b"", True)
+        return self._taken()
+
+    def _taken(self) -> str:
+        text, self._held = self._held, ""
+        return _as_whole(text)
+
+
+class PlainTextEncoder:
+    """Turns texts, UTF-8 and UI message chunks into UTF-8.
+
+    What ends in the middle of a character waits for the rest. What stays alone becomes a replacement character.
+    """
+
+    def __init__(self) -> None:
+        self._texts = WholeTexts()
 
     def encode(self, chunks: Iterable[object]) -> bytes:
         """Return what some chunks add to the text."""
-        text = self._half + "".join(map(text_of, chunks))
-        is_cut = "\ud800" <= text[-1:] <= "\udbff"
-        self._half = text[-1:] if is_cut else ""
-        return _as_utf8(text[:-1] if is_cut else text)
+        pieces = [chunk if isinstance(chunk, bytes) else text_of(chunk) for chunk in chunks]
+        return "".join([text for piece in pieces if piece and (text := self._texts.add(piece))]).encode()
 
     def end(self) -> bytes:
         """Return what is left at the end."""
-        half, self._half = self._half, ""
-        return _as_utf8(half)
+        return self._texts.end().encode()
 
 
-def _as_utf8(text: str) -> bytes:
+def _as_whole(text: str) -> str:
     try:
-        return text.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -53,7 +53,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._calls = CallTable()
-        self._message: Any = None
+        self._keys: dict[Any, dict[Any, None]] = {}  # of the calls in each message: several may come at a time
         self._streamed: set[Any] = set()
         self._inputs: dict[Any, Any] = {}
         self._usage: dict[str, int] = {}
@@ -87,6 +87,8 @@ class _Reader:
         kind, data = event.get("event"), event.get("data")
         if kind == "on_chat_model_stream":
             yield from self._read_message(look(data, "chunk"))
+        elif kind == "on_chat_model_end":
+            yield from self._end_message(look(data, "output", "id"))
         elif kind == "on_llm_stream":
             yield look(data, "chunk", "text") or ""
         elif kind == "on_tool_start":
@@ -106,7 +108,7 @@ class _Reader:
             yield from self._answer(event.get("run_id"), event, output, "success")
 
     def _answer(self, call_id: Any, told: Any, value: Any, status: Any) -> Iterator[Item]:
-        yield from self._calls.end_all()
+        yield from self._calls.end_call(call_id)
         call = self._calls.find(call_id)
         if call is None:  # nobody's model has asked for it
             given = self._inputs.get(look(told, "run_id"), {})
@@ -133,16 +135,20 @@ class _Reader:
             yield from self._answer(call_id, message, look(message, "content"), look(message, "status"))
 
     def _read_chunk(self, chunk: Any, message_id: Any) -> Iterator[Item]:
-        if message_id != self._message:
-            yield from self._calls.end_all()
-            self._message = message_id
         yield from _contents(chunk)
         for piece in look(chunk, "tool_call_chunks") or ():
             key = (message_id, piece.get("index"))
+            self._keys.setdefault(message_id, {})[key] = None
             if piece.get("id") or piece.get("name"):
                 yield from self._calls.begin(key, piece.get("id"), piece.get("name"))
             yield from self._calls.add(key, piece.get("args"))
+        if look(chunk, "chunk_position") == "last":
+            yield from self._end_message(message_id)
         self._note_end(chunk)
+
+    def _end_message(self, message_id: Any) -> Iterator[Item]:
+        for key in self._keys.pop(message_id, ()):
+            yield from self._calls.end(key)
 
     def _note_end(self, chunk: Any) -> None:
         tokens = look(chunk, "usage_metadata")

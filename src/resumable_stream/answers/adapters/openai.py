@@ -19,10 +19,12 @@ async def from_openai(stream: Any) -> AsyncIterator[Item]:
     Seen working with openai 3.52.0 (``chat.completions.create``, ``chat.completions.stream``, ``responses.create`` and
     ``responses.stream``) and with ``acompletion`` of litellm 1.83.0.
 
-    Text and refusals become text; ``reasoning_content``, ``reasoning`` and summaries of reasoning become reasoning;
-    calls of functions become tool calls, for you to run: each ends in a `ToolInput`. Tools that the provider runs come
-    with what they returned. Usage and the reason of the end are passed on: for the usage of a chat completion ask with
-    ``stream_options={"include_usage": True}``. Of several choices only the first is read.
+    Text and refusals become text; ``reasoning_content``, ``reasoning`` and summaries of reasoning become reasoning.
+    Calls of functions, and of tools that OpenAI has defined and does not run, become tool calls, for you to run: each
+    ends in a `ToolInput`. Tools that the provider runs come with what they returned, but for pictures, which may be
+    larger than a chunk may be: store them, and yield a `file`. Usage and the reason of the end are passed on: for the
+    usage of a chat completion ask with ``stream_options={"include_usage": True}``. Of several choices only the first is
+    read.
 
     Args:
         stream: What the client returns with ``stream=True``, awaited or not. For a client that blocks, see `in_thread`.

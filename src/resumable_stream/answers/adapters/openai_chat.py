@@ -54,6 +54,10 @@ class ChatReader:
                 yield text
         for call in look(delta, "tool_calls") or ():
             yield from self._read_call(call)
+        if (legacy := look(delta, "function_call")) is not None:  # what calls were before there could be several
+            if name := look(legacy, "name"):
+                yield from self._calls.begin("function_call", None, name)
+            yield from self._calls.add("function_call", look(legacy, "arguments"))
         for annotation in look(delta, "annotations") or ():
             if isinstance(url := look(annotation, "url_citation", "url"), str):
                 yield source(url, look(annotation, "url_citation", "title"))

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...protocols.ai_sdk.chunks import FinishReason
-from ..items import Item, finished, reasoning, source, tool, usage
+from ..items import Item, ToolCall, finished, reasoning, source, tool, usage
 from .reading import CallTable, as_value, count, look
 
 _INCOMPLETE: dict[Any, FinishReason] = {"max_output_tokens": "length", "content_filter": "content-filter"}
-_NOT_OF_THE_RESULT = frozenset(("id", "type", "status"))
+_BY_PROVIDER = frozenset(
+    ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call", "mcp_call")
+)
+_NOT_TOLD = ("id", "type", "status")
 
 
 class ResponsesReader:
@@ -20,6 +23,7 @@ class ResponsesReader:
         self._calls = CallTable()
         self._has_calls = False
         self._is_thinking = False
+        self._in_container: dict[Any, ToolCall] = {}
 
     def read(self, kind: Any, event: Any) -> Iterator[Item]:
         """Yield the items of an event; events of other types have none.
@@ -65,9 +69,23 @@ class ResponsesReader:
             self._has_calls = True
             call = tool(look(item, "name"), call_id=look(item, "call_id"))
             yield call.input(look(item, "input"))
-        elif isinstance(kind, str) and kind.endswith("_call"):
+        elif kind in _BY_PROVIDER or (kind == "tool_search_call" and look(item, "execution") == "server"):
             yield from _run_by_provider(kind, item)
+        elif isinstance(kind, str) and kind.endswith("_call"):
+            yield from self._call_built_in(kind, item)
+        elif isinstance(kind, str) and kind.endswith("_call_output") and look(item, "call_id") in self._in_container:
+            yield self._in_container[look(item, "call_id")].output(as_value(look(item, "output")))
         self._is_thinking = self._is_thinking and kind != "reasoning"
+
+    def _call_built_in(self, kind: str, item: Any) -> Iterator[Item]:
+        """A tool that OpenAI has defined and you are to run; but a shell may be in a container of theirs."""
+        call_id = look(item, "call_id") or look(item, "id")
+        is_theirs = look(item, "environment", "type") == "container_reference"
+        call = tool(kind.removesuffix("_call"), call_id=call_id, dynamic=True, provider_executed=is_theirs)
+        if is_theirs:
+            self._in_container[call_id] = call
+        self._has_calls = self._has_calls or not is_theirs
+        yield call.input(_fields(item, "call_id", "environment", "caller", "created_by"))
 
     def add_annotation(self, event: Any) -> Iterator[Item]:
         """The text names a source."""
@@ -102,10 +120,18 @@ class ResponsesReader:
 
 
 def _run_by_provider(kind: str, item: Any) -> Iterator[Item]:
-    fields = as_value(item)
     call = tool(kind.removesuffix("_call"), {}, call_id=look(item, "id"), dynamic=True, provider_executed=True)
     yield call
-    yield call.output({key: value for key, value in fields.items() if key not in _NOT_OF_THE_RESULT})
+    # A picture is left out: it may be larger than a chunk may be, and the answer would fail.
+    yield call.output(_fields(item, "result") if kind == "image_generation_call" else _fields(item))
+
+
+def _fields(item: Any, *left_out: str) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in as_value(item).items()
+        if value is not None and name not in (*_NOT_TOLD, *left_out)
+    }
 
 
 _HANDLERS: dict[Any, Callable[[ResponsesReader, Any], Iterator[Item]]] = {

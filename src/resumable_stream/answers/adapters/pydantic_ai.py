@@ -27,7 +27,8 @@ async def from_pydantic_ai(run: Any) -> AsyncIterator[Item]:
     Seen working with pydantic-ai-slim 2.68.0 and 1.107.10.
 
     Text, thinking, files, and the calls of tools with their results come as they are made. A tool that asks the model
-    to try again has failed. Structured output is the result of the call that makes it.
+    to try again has failed. Structured output is the result of the call that makes it. A call that is deferred, for
+    somebody else to run or to approve, stays without a result.
 
     Args:
         run: ``agent.run_stream_events(…)`` or ``agent.iter(…)``, entered or not.
@@ -57,6 +58,7 @@ class _Reader:
         self._calls = CallTable()
         self._by_index: dict[int, str] = {}
         self._unanswered: dict[str, ToolCall] = {}
+        self._outputs: set[str] = set()
         self._result: Any = None
 
     def read(self, event: Any) -> Iterator[Item]:
@@ -68,8 +70,9 @@ class _Reader:
         result = self._result or result
         if result is None:
             return
-        for call in self._unanswered.values():  # of output tools, which nobody runs
-            yield call.output(as_value(result.output))
+        for call_id, call in self._unanswered.items():
+            if call_id in self._outputs:  # nobody runs it
+                yield call.output(as_value(result.output))
         tokens = result.usage
         if not hasattr(tokens, "input_tokens"):  # before version 2 it is a method
             tokens = tokens()
@@ -83,6 +86,10 @@ class _Reader:
 
     def note_result(self, event: Any) -> Iterator[Item]:
         self._result = event.result
+        return iter(())
+
+    def note_output(self, event: Any) -> Iterator[Item]:
+        self._outputs.add(event.tool_call_id)  # before version 2 only this tells; of plain text it is nothing
         return iter(())
 
     def start_part(self, event: Any) -> Iterator[Item]:
@@ -129,6 +136,15 @@ class _Reader:
         yield from self._begin(event.part)
         yield from self._end_input(event.part)
 
+    def call_output(self, event: Any) -> Iterator[Item]:
+        self._outputs.add(event.part.tool_call_id)
+        return self.call_tool(event)
+
+    def return_output(self, event: Any) -> Iterator[Item]:
+        """Take note of what an output tool answered. If it took its input, what it made is known at the end."""
+        is_refused = event.part.part_kind == "retry-prompt" or look(event.part, "outcome") not in (None, "success")
+        return self._returned(event.part) if is_refused else iter(())
+
     def _end_input(self, part: Any) -> Iterator[Item]:
         yield from self._calls.end(part.tool_call_id, part.args)
 
@@ -169,7 +185,8 @@ _EVENTS: dict[str, Callable[[_Reader, Any], Iterator[Item]]] = {
     "part_end": _Reader.end_part,
     "function_tool_call": _Reader.call_tool,
     "function_tool_result": _Reader.return_tool,
-    "output_tool_call": _Reader.call_tool,
-    "output_tool_result": _Reader.return_tool,
+    "final_result": _Reader.note_output,
+    "output_tool_call": _Reader.call_output,
+    "output_tool_result": _Reader.return_output,
     "agent_run_result": _Reader.note_result,
 }

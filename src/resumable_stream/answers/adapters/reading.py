@@ -100,6 +100,12 @@ class CallTable:
         except (ValueError, RecursionError):
             yield call.input_error(text, "the input of the tool is no JSON")
 
+    def end_call(self, call_id: Any) -> Iterator[Item]:
+        """Give the call of an id its whole input, if that is open."""
+        for key, (call, _) in list(self._open.items()):
+            if call.call_id == call_id:
+                yield from self.end(key)
+
     def end_all(self) -> Iterator[Item]:
         """Give all calls their input that have begun."""
         for key in list(self._open):
