@@ -72,7 +72,7 @@ class BackgroundLoop:
             self._opened.result()
         except BaseException:
             self._cut_short()
-            self._ended.wait(_PATIENCE)  # as an interrupt may come before there is a thread
+            self._wait_for_thread(_PATIENCE)  # no longer, as an interrupt may come before there is one
             _running.discard(self)
             raise
 
@@ -85,14 +85,13 @@ class BackgroundLoop:
         check_may_block()
         self.tell(self._leave)
         try:
-            self._ended.wait()  # and not `join`, which an interrupt has believe that the thread has ended
+            self._wait_for_thread()
         except BaseException:
             self._cut_short()
-            self._ended.wait()
+            self._wait_for_thread()
             raise
         finally:
             _running.discard(self)
-        self._thread.join()
         if self._failure is not None:
             raise self._failure
 
@@ -155,6 +154,11 @@ class BackgroundLoop:
 
     async def _leave(self) -> None:
         self._leaving.set()
+
+    def _wait_for_thread(self, timeout: float | None = None) -> None:
+        # `join` alone will not do: an interrupt has it believe that the thread has ended.
+        if self._ended.wait(timeout) and self._thread.is_alive():
+            self._thread.join()
 
     def _start_thread(self) -> None:
         try:
