@@ -193,7 +193,6 @@ class BackgroundLoop:
         if not self._opened.done():
             self._opened.set_exception(self._failure or ContextClosedError(self._closed))
 
-
     async def _wait_to_leave(self, task: asyncio.Task[Any]) -> None:
         try:
             await self._leaving.wait()

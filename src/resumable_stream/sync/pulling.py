@@ -191,15 +191,15 @@ class Turn:
 
     def __init__(self) -> None:
         lock = threading.RLock()
-        self.acquire = lock.acquire
-        self.release = lock.release
+        self.acquire: Callable[[bool], bool] = lock.acquire
+        self.release: Callable[[], None] = lock.release
 
     def error(self) -> ConcurrentReadError:
         """Return the error that another thread's turn is."""
         return ConcurrentReadError("another thread is reading from this object")
 
     def __enter__(self) -> None:
-        if not self.acquire(blocking=False):
+        if not self.acquire(False):
             raise self.error()
 
     def __exit__(self, *_: object) -> None:

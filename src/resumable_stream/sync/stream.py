@@ -90,7 +90,7 @@ class ResumableStream(Generic[T]):
 
     def __next__(self) -> T:
         # What `_next_chunk` does, without the calls that it would take.
-        if not self._turn.acquire(blocking=False):
+        if not self._turn.acquire(False):
             raise self._turn.error()
         try:
             chunks, offset = self._chunks, self._offset
