@@ -12,13 +12,11 @@ _WHOSE_FACTORIES_END = (
     "test_local_readers_get_the_original_exception",
     "test_failure_is_logged_without_text",
     "test_long_error_messages_are_cut",
-    "test_chunk_of_the_wrong_type",
     "test_resume_existing",
     "test_every_position_of_every_form",
     "test_joining_while_chunks_come",
     "test_no_retention",
     "test_reader_that_leaves_is_no_stop",
-    "test_slow_factory_keeps_its_lease",
     "test_leaving_waits_for_running_factories",
 )
 """Others end when they are cancelled, which what blocks cannot be."""

@@ -26,7 +26,7 @@ from tests.sync.steering import BlockingTap, wait_until
 @pytest.fixture
 def context() -> Iterator[ResumableStreamContext]:
     """A context with streams in memory."""
-    with ResumableStreamContext.from_url("memory://", drain_timeout=0.0) as made:
+    with ResumableStreamContext.from_url("memory://", lease=2.0, drain_timeout=0.0) as made:
         yield made
 
 
@@ -172,6 +172,26 @@ def test_what_is_raised(context: ResumableStreamContext, error: BaseException, i
     assert caught.value.error_type == ("ValueError" if isinstance(error, ValueError) else "RuntimeError")
     tap.end("b")
     assert read(other) == ["b"]
+
+
+def test_factory_that_blocks_keeps_its_lease(context: ResumableStreamContext) -> None:
+    """While a factory blocks, its lease is renewed."""
+
+    def lease_left() -> float:
+        info = context.info("s")
+        assert info is not None
+        assert info.is_running
+        return info.lease_left
+
+    tap = BlockingTap("a")
+    stream = context.resumable_stream("s", tap)
+    assert stream is not None
+    assert next(stream) == "a"
+    lowest = lease_left()
+    while lease_left() <= lowest:
+        lowest = min(lowest, lease_left())
+    tap.end("b")
+    assert read(stream) == ["b"]
 
 
 def test_takeovers_may_block(redis_server: Server) -> None:

@@ -93,6 +93,7 @@ class Session:
         Raises:
             BackendError, ChatStoreError: A store cannot be reached. Nothing is left behind, and it may be tried again.
         """
+        check_may_block()
         with self._lock:
             if self._loop is None or self._loop.is_over:
                 self.context.get()  # before a thread is started for nothing
@@ -113,6 +114,7 @@ class Session:
         """
         loop = self._loop
         if loop is None or not loop.is_open:
+            check_may_block()
             with self._lock:  # which is waited for while another thread opens it
                 if self._is_closed:
                     raise ContextClosedError("the context was closed: open it again, or make another one")
