@@ -176,6 +176,34 @@ def test_interrupted_closing(is_async: bool) -> None:
     assert our_threads() == []
 
 
+def test_interrupted_before_closing_began() -> None:
+    """It does so, too, if the loop was busy, and hears of the closing and of the interrupt at the same time."""
+    store = MemoryStore()
+    goes_on = threading.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        yield "a"
+        await anyio.sleep_forever()
+
+    async def keep_busy() -> None:
+        goes_on.wait(10)
+
+    context = ResumableStreamContext(lambda: MemoryBackend(store), drain_timeout=60.0)
+    assert next(opened(context.resumable_stream("s", endless))) == "a"
+    loop = context._session.loop()
+    loop.tell(keep_busy)
+
+    def go_on_when_interrupted() -> None:
+        wait_until(lambda: loop._is_cut_short)
+        goes_on.set()
+
+    waiting = InThread(go_on_when_interrupted)
+    with interrupted(BackgroundLoop.stop), pytest.raises(KeyboardInterrupt):
+        context.close()
+    waiting.result()
+    assert [(info.state, info.reason) for info in store.scan()] == [(StreamState.STOPPED, "shutdown")]
+
+
 def test_one_context_for_many_threads(redis_server: Server) -> None:
     """Promise 1: forty threads over two contexts race for one id; one factory runs; all read the same."""
     contexts = [ResumableStreamContext.from_url(redis_server.url, key_prefix="race") for _ in range(2)]
