@@ -29,6 +29,9 @@ MAY_IMPORT = {
     "backends": {"_core", "abc", "types", "exceptions"},
     "chat": {"_core", "_engine", "abc", "answers", "chat_types", "context", "exceptions", "stream", "types"},
     "chat/stores": {"abc", "backends", "chat", "chat_types", "exceptions"},  # one driver, one seam
+    "sync": {  # it sees the asynchronous twins, and never a backend
+        *("_core", "_engine", "abc", "answers", "chat", "chat_types", "context", "exceptions", "stream", "types"),
+    },
     "testing": {"_core", "abc", "chat", "chat_types", "types", "exceptions"},
     "protocols": {"chat", "chat_types", "exceptions"},
     "answers": {"exceptions", "protocols"},
@@ -45,6 +48,7 @@ MAY_USE = {
     # Alembic runs its environment outside of any package.
     "chat/stores": {"aiosqlite", "alembic", "anyio", "asyncpg", "filelock", "redis", "resumable_stream", "sqlalchemy"},
     "context": {"redis"},  # for annotations alone
+    "sync": {"redis"},  # for annotations alone
     "testing": {"anyio"},
     "answers": {"anyio"},
     "http": {"anyio"},
