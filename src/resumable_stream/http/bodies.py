@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ __all__ = ["EventStreamSettings", "Wire", "data_stream_body", "stream_response",
 Wire = Literal["sse", "text", "ndjson"]
 """How a stream is sent: server-sent events, its text alone, or a line of JSON for each chunk."""
 
-_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncIterator[bytes]]
+_Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncGenerator[bytes, None]]
 
 _PING = sse.encode_comment("ping")
 
@@ -58,8 +58,13 @@ class EventStreamSettings:
         return self.lost_text if isinstance(error, PublisherError) else self.unavailable_text
 
 
-def stream_response(stream: ResumableStream[Any], settings: EventStreamSettings, wire: Wire = "sse") -> HTTPResponse:
-    """Return a response that sends any stream.
+def stream_response(
+    stream: ResumableStream[Any],
+    settings: EventStreamSettings | None = None,
+    wire: Wire = "sse",
+    headers: Mapping[str, str] | None = None,
+) -> HTTPResponse:
+    """Return a response that sends any stream, with more headers if there are any.
 
     Server-sent events have an id each, signs of life, and an event of the type ``error`` if the stream does not come to
     a good end. The other wires have none of these: there the body raises, so that the connection is cut, and nobody
@@ -70,11 +75,11 @@ def stream_response(stream: ResumableStream[Any], settings: EventStreamSettings,
     """
     if wire not in _WIRES:
         raise InvalidSettingError(f"a wire is one of {', '.join(_WIRES)}, not {wire!r}")
-    headers, body = _WIRES[wire]
-    return HTTPResponse(200, headers, body(stream, settings))
+    of_wire, body = _WIRES[wire]
+    return HTTPResponse(200, {**of_wire, **(headers or {})}, body(stream, settings or EventStreamSettings()))
 
 
-async def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     try:
         async for frame in _frames(stream, settings):
             yield frame
@@ -82,7 +87,7 @@ async def _event_stream_body(stream: ResumableStream[Any], settings: EventStream
         yield sse.encode_event(settings.text_of(error), event="error")
 
 
-async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     encoder = plain.PlainTextEncoder()
     async with stream:
         async for block in stream.blocks():
@@ -90,7 +95,7 @@ async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettin
     yield encoder.end()
 
 
-async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _ndjson_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     async with stream:
         async for block in stream.blocks():
             yield ndjson.encode_lines(block.chunks)
@@ -106,7 +111,7 @@ _WIRES: Mapping[str, tuple[Mapping[str, str], _Body]] = {
 }
 
 
-async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a UI message stream. The word about a bad end has an id behind that of the last chunk."""
     try:
         async for frame in _frames(stream, settings):
@@ -119,7 +124,7 @@ async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStre
     yield ui_message_stream.DONE
 
 
-async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a data stream of the AI SDK's version 4. It has no comments: no data is the sign of life."""
     translator = DataStreamTranslator()
     try:
@@ -135,7 +140,7 @@ async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSe
 _NO_DATA: DataStreamPart = ("2", [])
 
 
-async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncIterator[bytes]:
+async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     async with stream:
         async for block in _blocks(stream.encoded_blocks(), settings.ping_interval):
             yield _PING if block is None else _as_events(block)

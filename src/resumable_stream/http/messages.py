@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,5 +38,5 @@ class HTTPResponse:
     status: int
     headers: Mapping[str, str]
     """With names in lower case."""
-    body: bytes | AsyncIterator[bytes]
-    """An iterator is to be closed when the client has gone away: that ends its reader, and nothing else."""
+    body: bytes | AsyncGenerator[bytes, None]
+    """A generator is to be closed when the client has gone away: that ends its reader, and nothing else."""
