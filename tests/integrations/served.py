@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -118,3 +119,8 @@ shared.settings = EventStreamSettings(ping_interval=0.2)
 if CONTROL_PORT in os.environ:
     _server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[CONTROL_PORT])), _Control)
     Thread(target=_server.serve_forever, daemon=True).start()
+
+if __name__ == "__main__":
+    from aiohttp.web import run_app
+
+    run_app(make("aiohttp")(), host="127.0.0.1", port=int(sys.argv[1]), shutdown_timeout=2)

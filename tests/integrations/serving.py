@@ -21,7 +21,7 @@ _SERVERS = {
     "uvicorn": "uvicorn --host 127.0.0.1 --port {port} --timeout-graceful-shutdown 2 {module}:{app}",
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} --graceful-timeout 2 {module}:make('{app}')",
     "granian": "granian --interface asgi --port {port} {module}:{app}",
-    "aiohttp": "aiohttp.web -H 127.0.0.1 -P {port} {module}:aiohttp",
+    "aiohttp": "{module} {port}",
     "sanic": "sanic -H 127.0.0.1 -p {port} --single-process {module}:sanic",
 }
 

@@ -83,6 +83,7 @@ def chat_routes(
             one.path_as("{{{}:str}}"),
             http_method=[one.method],
             summary=one.summary,
+            status_code=201 if one.name == "create_chat" else 200,  # what it is described with
             request_max_body_size=None,  # ours counts
         )(_endpoint(service, one, authenticate))
         for one in ROUTES
