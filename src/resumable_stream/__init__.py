@@ -11,6 +11,7 @@ from .context import ResumableStreamContext, Settings
 from .exceptions import (
     BackendError,
     BackendUnavailableError,
+    BlockingCallError,
     ConcurrentReadError,
     ContextClosedError,
     InvalidChunkError,
@@ -33,6 +34,7 @@ from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, Stream
 __all__ = [
     "BackendError",
     "BackendUnavailableError",
+    "BlockingCallError",
     "Codec",
     "ConcurrentReadError",
     "ContextClosedError",

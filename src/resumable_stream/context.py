@@ -123,11 +123,7 @@ class ResumableStreamContext:
         Raises:
             InvalidSettingError: The URL is of no known kind, or a setting is out of range.
         """
-        if url is None:
-            url = os.environ.get("REDIS_URL") or "memory://"
-            if url == "memory://":
-                _logger.info("REDIS_URL is not set: streams are kept in memory, for this process alone")
-        return cls(_backend_from_url(url, key_prefix), **settings)
+        return cls(backend_from_url(url, key_prefix), **settings)
 
     @property
     def codec(self) -> Codec | None:
@@ -339,7 +335,12 @@ def _instance(settings: Settings, name: str, kind: type[T]) -> T | None:
     return value
 
 
-def _backend_from_url(url: str, key_prefix: str) -> StreamBackend:
+def backend_from_url(url: str | None, key_prefix: str) -> StreamBackend:
+    """Return a backend for the store that a URL names, as `ResumableStreamContext.from_url` says."""
+    if url is None:
+        url = os.environ.get("REDIS_URL") or "memory://"
+        if url == "memory://":
+            _logger.info("REDIS_URL is not set: streams are kept in memory, for this process alone")
     scheme = url.partition("://")[0]
     if scheme == "memory":
         from .backends.memory import MemoryBackend

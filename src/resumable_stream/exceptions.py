@@ -15,6 +15,7 @@
     ├── LimitExceededError                  a limit of `Limits` was reached
     ├── ContextClosedError (RuntimeError)   the context is not entered yet, or has been left
     ├── ConcurrentReadError (RuntimeError)  two tasks read one `ResumableStream` at the same time
+    ├── BlockingCallError (RuntimeError)    a method of `resumable_stream.sync` would block an event loop
     ├── StreamExistsError                   a new stream was asked for, and the id is taken
     ├── StreamGoneError (LookupError)       the stream was deleted or expired while it was being read
     ├── PublisherError                      the stream ended without being done; all its chunks were delivered
@@ -41,6 +42,7 @@ __all__ = [
     "AuthenticationRequiredError",
     "BackendError",
     "BackendUnavailableError",
+    "BlockingCallError",
     "ChatBusyError",
     "ChatChangedError",
     "ChatError",
@@ -132,6 +134,13 @@ class ContextClosedError(ResumableStreamError, RuntimeError):
 
 class ConcurrentReadError(ResumableStreamError, RuntimeError):
     """Two tasks read one `ResumableStream` at the same time. Give each task a stream of its own: they are cheap."""
+
+
+class BlockingCallError(ResumableStreamError, RuntimeError):
+    """A method of `resumable_stream.sync` was called where an event loop runs, and would have blocked that.
+
+    Use the asynchronous twin there, or call the method in a thread, such as by `asyncio.to_thread`.
+    """
 
 
 class StreamExistsError(ResumableStreamError):

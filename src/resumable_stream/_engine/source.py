@@ -40,11 +40,18 @@ async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterat
 
 
 def _iterator_of(made: Any) -> AsyncIterator[Any]:
-    if isinstance(made, AsyncIterable):
-        return aiter(made)
+    return aiter(made) if isinstance(made, AsyncIterable) else _iterate(checked_iterable(made))
+
+
+def checked_iterable(made: Any) -> Iterable[Any]:
+    """Return what a factory made, if it is a plain iterable of chunks.
+
+    Raises:
+        InvalidFactoryError: It is none.
+    """
     # Iterable, but one chunk and not many: most often a factory that returns where it should yield.
     if isinstance(made, Iterable) and not isinstance(made, (str, bytes, bytearray, memoryview, Mapping)):
-        return _iterate(made)
+        return made
     raise InvalidFactoryError(
         f"a factory returns an iterable of chunks, asynchronous or not, not {type(made).__name__}"
     )
