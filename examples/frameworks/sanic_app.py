@@ -9,6 +9,7 @@ from resumable_stream.integrations.sanic import ResumableStreamResponse, chat_ro
 from .shared import MAX_BODY_BYTES, chats, context, numbers, respond, settings, store, user_of
 
 app = Sanic("counting")
+app.config.GRACEFUL_SHUTDOWN_TIMEOUT = 2.0  # seconds for open event streams when the server is told to end
 app.blueprint(lifespan_of(store, context))
 app.blueprint(
     chat_routes(chats, respond, authenticate=user_of, settings=settings, max_body_bytes=MAX_BODY_BYTES),

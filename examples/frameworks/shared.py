@@ -18,7 +18,7 @@ DELAY = 0.02
 MAX_BODY_BYTES = 100_000
 
 context = ResumableStreamContext.from_url(REDIS_URL or "memory://", codec=JSONCodec(), drain_timeout=1.0)
-store: ChatStore = RedisChatStore.from_url(REDIS_URL) if REDIS_URL else MemoryChatStore()
+store: ChatStore = RedisChatStore(REDIS_URL) if REDIS_URL else MemoryChatStore()
 chats = ResumableChat(context, store)
 settings = EventStreamSettings()
 

@@ -67,7 +67,7 @@ class _Control(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, *_arguments: Any) -> None:
         """Say nothing."""
 
 

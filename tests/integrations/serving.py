@@ -15,6 +15,10 @@ import httpx
 
 from tests.servers import free_port
 
+ASGI_APPS = ["starlette", "layered", "fastapi", "litestar", "django", "quart"]
+OWN_SERVERS = [("aiohttp", "aiohttp"), ("sanic", "sanic")]
+MESSAGE = {"role": "user", "id": "u", "parts": [{"type": "text", "text": "Hello?"}]}
+
 ROOT = Path(__file__).parents[2]
 _APP = "tests.integrations.served"
 _SERVERS = {
@@ -57,8 +61,8 @@ class Served:
 
 
 @contextmanager
-def serving(server: str, app: str, folder: Path, redis_url: str = "") -> Iterator[Served]:
-    """Serve an application until the block is left. Its log has no traceback then."""
+def serving(server: str, app: str, folder: Path, redis_url: str = "", *, may_raise: bool = False) -> Iterator[Served]:
+    """Serve an application until the block is left. Its log has no traceback then, unless it may raise something."""
     port, control = free_port(), free_port()
     command = _SERVERS[server].format(port=port, app=app, module=_APP).split()
     environment = os.environ | {"CONTROL_PORT": str(control), "REDIS_URL": redis_url}
@@ -77,7 +81,7 @@ def serving(server: str, app: str, folder: Path, redis_url: str = "") -> Iterato
             process.wait(timeout=20)
         finally:
             process.kill()
-    assert "Traceback" not in log.read_text(), log.read_text()
+    assert may_raise or "Traceback" not in log.read_text(), log.read_text()
 
 
 def _wait_until_served(served: Served) -> None:
@@ -90,3 +94,26 @@ def _wait_until_served(served: Served) -> None:
         else:
             return
     raise RuntimeError(f"it did not start:\n{served.log.read_text(errors='replace')}")
+
+
+@contextmanager
+def asking(client: httpx.Client, chat_id: str) -> Iterator[tuple[httpx.Response, Iterator[str]]]:
+    """Start an answer, which waits half-way."""
+    with client.stream("POST", "/api/chat", json={"id": chat_id, "message": MESSAGE}) as response:
+        assert response.status_code == 200
+        yield response, response.iter_lines()
+
+
+def read_until(lines: Iterator[str], until: str) -> list[str]:
+    """Read up to the line that has a text in it."""
+    read = []
+    for line in lines:
+        read.append(line)
+        if until in line:
+            return read
+    raise AssertionError(f"{until!r} did not come: {read}")
+
+
+def last_id(lines: list[str]) -> str:
+    """Return the id of the last event."""
+    return [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]

@@ -1,10 +1,9 @@
-"""The routes in every framework, behind real servers: the same table, chunks that come at once, clients that go away."""
+"""The routes in every framework, on real servers: the same table, chunks that come at once, clients that go away."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -12,12 +11,9 @@ import pytest
 
 from resumable_stream.http import ROUTES
 from tests.integrations.served import WORDS
-from tests.integrations.serving import Served, serving
+from tests.integrations.serving import ASGI_APPS, MESSAGE, OWN_SERVERS, Served, asking, last_id, read_until, serving
 
-ASGI_APPS = ["starlette", "layered", "fastapi", "litestar", "django", "quart"]
-PLACES = [(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ASGI_APPS]
-PLACES += [("aiohttp", "aiohttp"), ("sanic", "sanic")]
-MESSAGE = {"role": "user", "id": "u", "parts": [{"type": "text", "text": "Hello?"}]}
+PLACES = [(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ASGI_APPS] + OWN_SERVERS
 
 
 @pytest.fixture(scope="module", params=PLACES, ids="-".join)
@@ -34,14 +30,6 @@ def client(served: Served) -> Iterator[httpx.Client]:
         yield made
 
 
-@contextmanager
-def asking(client: httpx.Client, chat_id: str) -> Iterator[tuple[httpx.Response, Iterator[str]]]:
-    """Start an answer, which waits half-way."""
-    with client.stream("POST", "/api/chat", json={"id": chat_id, "message": MESSAGE}) as response:
-        assert response.status_code == 200
-        yield response, response.iter_lines()
-
-
 def test_chunks_come_at_once(served: Served, client: httpx.Client) -> None:
     """What is said is on the wire while the answer goes on; a second request resumes; silence is filled with pings."""
     with asking(client, "once") as (response, lines):
@@ -49,11 +37,11 @@ def test_chunks_come_at_once(served: Served, client: httpx.Client) -> None:
         assert response.headers["cache-control"] == "no-cache"
         assert response.headers["x-accel-buffering"] == "no"
         assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
-        half = _read(lines, until=WORDS[9])
+        half = read_until(lines, until=WORDS[9])
         assert next(line for line in lines if line.startswith(":")) == ": ping"
         seen = len(_data(half))
         resumes = [
-            {"headers": {"last-event-id": _last_id(half)}},
+            {"headers": {"last-event-id": last_id(half)}},
             {"params": {"startIndex": seen}},
         ]
         for number, resume in enumerate(resumes):
@@ -69,7 +57,7 @@ def test_chunks_come_at_once(served: Served, client: httpx.Client) -> None:
         assert _data(rest)[-1] == "[DONE]"
     run = response.headers["x-workflow-run-id"]
     assert client.get("/api/chat/once/stream").status_code == 204
-    again = client.get(f"/api/chat/{run}/stream", headers={"last-event-id": _last_id(half)})
+    again = client.get(f"/api/chat/{run}/stream", headers={"last-event-id": last_id(half)})
     assert _data(again.text.splitlines()) == _data(rest)
     loaded = client.get("/api/chats/once").json()
     assert loaded["messages"][1]["parts"][1]["text"] == "".join(WORDS)
@@ -78,7 +66,7 @@ def test_chunks_come_at_once(served: Served, client: httpx.Client) -> None:
 def test_client_that_goes_away_is_noticed(served: Served, client: httpx.Client) -> None:
     """When a client goes away its reader ends, though there is nothing to send; the answer goes on."""
     with asking(client, "gone") as (_, lines):
-        _read(lines, until=WORDS[9])
+        read_until(lines, until=WORDS[9])
         assert served.readers == 1
     served.wait_for_readers(0)
     served.let_go("gone")
@@ -91,10 +79,10 @@ def test_client_that_goes_away_is_noticed(served: Served, client: httpx.Client) 
 def test_readers_are_apart(served: Served, client: httpx.Client) -> None:
     """Of several readers one that goes away ends itself alone."""
     with asking(client, "apart") as (_, lines):
-        _read(lines, until=WORDS[9])
+        read_until(lines, until=WORDS[9])
         with client.stream("GET", "/api/chat/apart/stream") as other:
             other_lines = other.iter_lines()  # kept: it closes the response when it is forgotten
-            _read(other_lines, until=WORDS[9])
+            read_until(other_lines, until=WORDS[9])
             assert served.readers == 2
         served.wait_for_readers(1)
         served.let_go("apart")
@@ -107,7 +95,7 @@ def test_data_stream_comes_at_once(served: Served, client: httpx.Client) -> None
     with client.stream("POST", "/api/v4/chat", json={"id": "four", "messages": [message]}) as response:
         assert response.headers["x-vercel-ai-data-stream"] == "v1"
         lines = response.iter_lines()
-        half = _read(lines, until=WORDS[9])
+        half = read_until(lines, until=WORDS[9])
         served.let_go("four")
         texts = [json.loads(line[2:]) for line in [*half, *lines] if line.startswith("0:")]
     assert "".join(texts) == "".join(WORDS)
@@ -117,7 +105,7 @@ def test_data_stream_comes_at_once(served: Served, client: httpx.Client) -> None
 def test_stop(client: httpx.Client) -> None:
     """A stop ends the answer with a word about it, and keeps what there is of it."""
     with asking(client, "stopped") as (response, lines):
-        half = _read(lines, until=WORDS[9])
+        half = read_until(lines, until=WORDS[9])
         assert client.post("/api/chat/stopped/stop").json() == {"stopped": True}
         rest = _data(list(lines))
     assert json.loads(rest[-2]) == {"type": "abort"}
@@ -180,7 +168,7 @@ def test_errors(client: httpx.Client) -> None:
     ]:
         _check_error(response, status, code)
     with asking(client, "busy") as (_, lines):
-        _read(lines, until=WORDS[9])
+        read_until(lines, until=WORDS[9])
         again = {"id": "busy", "message": {**MESSAGE, "id": "other"}}
         _check_error(client.post("/api/chat", json=again), 409, "busy")
         client.post("/api/chat/busy/stop")
@@ -191,10 +179,10 @@ def test_any_stream(served: Served, client: httpx.Client) -> None:
     with client.stream("GET", "/count/s") as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         lines = response.iter_lines()
-        half = _read(lines, until='"number":5')
+        half = read_until(lines, until='"number":5')
         assert served.readers == 1
     served.wait_for_readers(0)
-    with client.stream("GET", "/count/s", headers={"last-event-id": _last_id(half)}) as response:
+    with client.stream("GET", "/count/s", headers={"last-event-id": last_id(half)}) as response:
         served.let_go("numbers")
         rest = list(response.iter_lines())
     numbers = [json.loads(data)["number"] for data in _data(half) + _data(rest)]
@@ -209,18 +197,5 @@ def _check_error(response: httpx.Response, status: int, code: str) -> None:
     assert response.headers["cache-control"] == "no-store"
 
 
-def _read(lines: Iterator[str], until: str) -> list[str]:
-    read = []
-    for line in lines:
-        read.append(line)
-        if until in line:
-            return read
-    raise AssertionError(f"{until!r} did not come: {read}")
-
-
 def _data(lines: list[str]) -> list[str]:
     return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
-
-
-def _last_id(lines: list[str]) -> str:
-    return [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]

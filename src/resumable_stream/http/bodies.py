@@ -79,7 +79,9 @@ def stream_response(
     return HTTPResponse(200, {**of_wire, **(headers or {})}, body(stream, settings or EventStreamSettings()))
 
 
-async def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+async def _event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
     try:
         async for frame in _frames(stream, settings):
             yield frame
@@ -111,7 +113,9 @@ _WIRES: Mapping[str, tuple[Mapping[str, str], _Body]] = {
 }
 
 
-async def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+async def ui_event_stream_body(
+    stream: ResumableStream[Any], settings: EventStreamSettings
+) -> AsyncGenerator[bytes, None]:
     """Send an answer as a UI message stream. The word about a bad end has an id behind that of the last chunk."""
     try:
         async for frame in _frames(stream, settings):

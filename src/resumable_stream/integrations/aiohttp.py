@@ -144,9 +144,7 @@ def chat_routes(
         prefix: What paths begin with.
     """
     service = ChatService(chat, respond, settings=settings, max_body_bytes=max_body_bytes)
-    return [
-        web.route(route.method, prefix + route.path, _handler(service, route, authenticate)) for route in ROUTES
-    ]
+    return [web.route(route.method, prefix + route.path, _handler(service, route, authenticate)) for route in ROUTES]
 
 
 def position_of(request: web.BaseRequest) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def chat_routes(
 
 
 def lifespan_of(*resources: AbstractAsyncContextManager[Any]) -> Callable[[Any], ASGIApp]:
-    """Return a wrapper of an ASGI application: ``application = lifespan_of(store, context)(get_asgi_application())``.
+    """Return what wraps an ASGI application.
 
-    It enters these in order when the server starts, and leaves them in the opposite order when it ends: the store
+    ``application = lifespan_of(store, context)(get_asgi_application())``. It enters these in order when the server starts, and leaves them in the opposite order when it ends: the store
     before the context. Leaving the context waits for answers that are being made, and saves what there is of them.
     Django itself knows no lifespan. The server has to: uvicorn, hypercorn and granian do, daphne does not.
     """

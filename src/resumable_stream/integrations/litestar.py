@@ -31,9 +31,7 @@ class _Streamed(Stream):
     def __init__(self, made: HTTPResponse) -> None:
         headers = dict(made.headers)
         assert not isinstance(made.body, bytes)
-        super().__init__(
-            made.body, status_code=made.status, media_type=headers.pop("content-type"), headers=headers
-        )
+        super().__init__(made.body, status_code=made.status, media_type=headers.pop("content-type"), headers=headers)
 
 
 class ResumableStreamResponse(_Streamed):

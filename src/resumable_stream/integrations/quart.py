@@ -95,7 +95,8 @@ def position_of(request: Request) -> dict[str, Any]:
 
 def _view(service: ChatService, route: Route, authenticate: Authenticate) -> Callable[..., Awaitable[Response]]:
     async def view(**path: str) -> Response:
-        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # for tasks that outlive this
+        # The proxy is bound to this task, and answers outlive it.
+        asked: Request = request._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # documented
         made = await service.respond(
             route,
             await user_of(authenticate, asked),

@@ -40,10 +40,16 @@ class _Streamed(SanicResponse):
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
         """Send all there is, which Sanic asks for when a handler has returned a response."""
         # When the client has gone, Sanic cancels this.
-        async with aclosing(self._pieces) as pieces:
-            await super().send(b"", end_stream=False)  # the headers
-            async for piece in pieces:
-                await super().send(piece, end_stream=False)
+        try:
+            async with aclosing(self._pieces) as pieces:
+                await super().send(b"", end_stream=False)  # the headers
+                async for piece in pieces:
+                    await super().send(piece, end_stream=False)
+        except Exception:
+            # Sanic would end the response as if that was all of it.
+            assert self.stream is not None, "it is being answered"
+            self.stream.request.transport.abort()
+            raise
         await super().send(end_stream=True)
 
 
@@ -135,9 +141,7 @@ def position_of(request: Request) -> dict[str, Any]:
     return parse_reading(_neutral(request, {}))
 
 
-def _handler(
-    service: ChatService, route: Route, authenticate: Authenticate
-) -> Callable[..., Awaitable[SanicResponse]]:
+def _handler(service: ChatService, route: Route, authenticate: Authenticate) -> Callable[..., Awaitable[SanicResponse]]:
     async def handler(request: Request, **path: str) -> SanicResponse:
         made = await service.respond(route, await user_of(authenticate, request), _neutral(request, path))
         if not isinstance(made.body, bytes):

@@ -32,6 +32,7 @@ from ..stream import ResumableStream
 
 __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
 
+
 class ResumableStreamResponse(StreamingResponse):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
