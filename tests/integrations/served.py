@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from examples.frameworks import shared
+from examples.frameworks import shared, shared_sync
 from resumable_stream.http import AnswerRequest, EventStreamSettings
 
 WORDS = [f"word{number} " for number in range(20)]
@@ -51,9 +51,8 @@ async def _numbers() -> AsyncIterator[dict[str, int]]:
 
 class _Control(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        tasks = shared.context._runtime._tasks
-        readers = sum(feed.readers for feed in tasks.hub._feeds.values()) if tasks else -1
-        self._answer(str(readers).encode())
+        hubs = [made._runtime._tasks.hub for made in (shared.context, shared_sync.context.twin) if made._runtime._tasks]
+        self._answer(str(sum(feed.readers for hub in hubs for feed in hub._feeds.values())).encode())
 
     def do_POST(self) -> None:
         gate = _gate(self.path.removeprefix("/go/"))
@@ -113,9 +112,18 @@ def __getattr__(name: str) -> Any:
     return make(name)
 
 
+_counting = shared_sync.respond
+
+
+def _respond_in_a_thread(asked: AnswerRequest) -> Any:
+    """Wait in the loop, where waiting can be cancelled; but count in a thread."""
+    return _counting(asked) if "thread" in asked.turn.chat.chat_id else _respond(asked)
+
+
 shared.respond = _respond
-shared.numbers = _numbers
-shared.settings = EventStreamSettings(ping_interval=0.2)
+shared_sync.respond = _respond_in_a_thread  # type: ignore[assignment]
+shared.numbers = shared_sync.numbers = _numbers  # type: ignore[assignment]
+shared.settings = shared_sync.settings = EventStreamSettings(ping_interval=0.2)
 if CONTROL_PORT in os.environ:
     _server = ThreadingHTTPServer(("127.0.0.1", int(os.environ[CONTROL_PORT])), _Control)
     Thread(target=_server.serve_forever, daemon=True).start()

@@ -16,7 +16,7 @@ import httpx
 from tests.servers import free_port
 
 ASGI_APPS = ["starlette", "layered", "fastapi", "litestar", "django", "quart"]
-OWN_SERVERS = [("aiohttp", "aiohttp"), ("sanic", "sanic")]
+OTHERS = [("aiohttp", "aiohttp"), ("sanic", "sanic"), ("gunicorn", "flask"), ("gunicorn", "django_wsgi")]
 MESSAGE = {"role": "user", "id": "u", "parts": [{"type": "text", "text": "Hello?"}]}
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +26,8 @@ _SERVERS = {
     "hypercorn": "hypercorn --bind 127.0.0.1:{port} --graceful-timeout 2 {module}:make('{app}')",
     "granian": "granian --interface asgi --port {port} {module}:{app}",
     "aiohttp": "{module} {port}",
+    "gunicorn": "gunicorn --no-control-socket --config examples/frameworks/gunicorn_settings.py"
+    " --bind 127.0.0.1:{port} {module}:make('{app}')",
     "sanic": "sanic -H 127.0.0.1 -p {port} --single-process {module}:sanic",
 }
 
@@ -45,7 +47,7 @@ class Served:
 
     @property
     def readers(self) -> int:
-        """How many readers the streams have; -1: the context is not open."""
+        """How many readers the streams have."""
         return int(httpx.get(self.control, trust_env=False).text)
 
     def let_go(self, name: str) -> None:

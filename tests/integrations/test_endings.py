@@ -12,9 +12,9 @@ from resumable_stream import JSONCodec, ResumableStreamContext, StreamState
 from resumable_stream.chat import ResumableChat
 from resumable_stream.chat.stores.redis import RedisChatStore
 from tests.integrations.served import WORDS
-from tests.integrations.serving import ASGI_APPS, OWN_SERVERS, asking, read_until, serving
+from tests.integrations.serving import ASGI_APPS, OTHERS, asking, read_until, serving
 
-PLACES = [("uvicorn", app) for app in ASGI_APPS if app != "layered"] + OWN_SERVERS
+PLACES = [("uvicorn", app) for app in ASGI_APPS if app != "layered"] + OTHERS
 
 
 @pytest.mark.parametrize(("server", "app"), PLACES)

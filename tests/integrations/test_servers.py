@@ -11,9 +11,9 @@ import pytest
 
 from resumable_stream.http import ROUTES
 from tests.integrations.served import WORDS
-from tests.integrations.serving import ASGI_APPS, MESSAGE, OWN_SERVERS, Served, asking, last_id, read_until, serving
+from tests.integrations.serving import ASGI_APPS, MESSAGE, OTHERS, Served, asking, last_id, read_until, serving
 
-PLACES = [(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ASGI_APPS] + OWN_SERVERS
+PLACES = [(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ASGI_APPS] + OTHERS
 
 
 @pytest.fixture(scope="module", params=PLACES, ids="-".join)

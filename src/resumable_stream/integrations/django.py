@@ -95,16 +95,13 @@ def chat_routes(
         max_body_bytes: Of a request.
     """
     service = ChatService(chat, respond, settings=settings, max_body_bytes=max_body_bytes)
-    by_path: dict[str, dict[str, Route]] = {}
-    for route in ROUTES:
-        by_path.setdefault(route.path_as("<{}>").removeprefix("/"), {})[route.method] = route
-    return [path(pattern, _view(service, routes, authenticate)) for pattern, routes in by_path.items()]
+    return patterns_of(lambda routes: _view(service, routes, authenticate))
 
 
 def lifespan_of(*resources: AbstractAsyncContextManager[Any]) -> Callable[[Any], ASGIApp]:
-    """Return what wraps an ASGI application.
+    """Return what wraps an ASGI application: ``lifespan_of(store, context)(get_asgi_application())``.
 
-    ``application = lifespan_of(store, context)(get_asgi_application())``. It enters these in order when the server starts, and leaves them in the opposite order when it ends: the store
+    It enters these in order when the server starts, and leaves them in the opposite order when it ends: the store
     before the context. Leaving the context waits for answers that are being made, and saves what there is of them.
     Django itself knows no lifespan. The server has to: uvicorn, hypercorn and granian do, daphne does not.
     """
@@ -120,6 +117,19 @@ def position_of(request: HttpRequest) -> dict[str, Any]:
         InvalidPositionError: It is malformed, or given in two forms.
     """
     return parse_reading(_neutral(request, {}))
+
+
+def patterns_of(view_of: Callable[[Mapping[str, Route]], Callable[..., Any]]) -> list[URLPattern]:
+    """Return patterns for all of the table, each with a view for all methods of a path."""
+    by_path: dict[str, dict[str, Route]] = {}
+    for route in ROUTES:
+        by_path.setdefault(route.path_as("<{}>").removeprefix("/"), {})[route.method] = route
+    return [path(pattern, view_of(routes)) for pattern, routes in by_path.items()]
+
+
+def headers_of(request: HttpRequest) -> dict[str, str]:
+    """Return the headers of a request, with names in lower case."""
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 def _view(
@@ -138,8 +148,7 @@ def _view(
 
 
 def _neutral(request: HttpRequest, names: Mapping[str, str]) -> HTTPRequest:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return HTTPRequest(names, request.GET, headers, _pieces(request), request)
+    return HTTPRequest(names, request.GET, headers_of(request), _pieces(request), request)
 
 
 async def _pieces(request: HttpRequest) -> AsyncIterator[bytes]:
