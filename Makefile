@@ -45,7 +45,7 @@ test: $(VENV)/test.installed
 test-lowest:
 	$(MAKE) .venv-lowest/lowest.installed VENV=.venv-lowest
 	.venv-lowest/bin/python -m pytest tests --numprocesses 3 --dist loadfile --ignore tests/examples --ignore tests/chaos \
-		--ignore tests/integrations/test_servers.py --ignore tests/answers --ignore tests/test_model.py -k "not uvloop" $(ARGS)
+		--ignore tests/answers --ignore tests/test_model.py -k "not uvloop" $(ARGS)
 
 e2e: $(VENV)/e2e.installed
 	$(RUN) pytest tests/e2e $(ARGS)

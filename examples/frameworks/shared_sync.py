@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from resumable_stream import JSONCodec
 from resumable_stream.chat import message_text
@@ -17,7 +18,7 @@ from .shared import DELAY, MAX_BODY_BYTES, REDIS_URL, settings, user_of
 __all__ = ["MAX_BODY_BYTES", "chats", "context", "numbers", "respond", "settings", "user_of"]
 
 context = ResumableStreamContext.from_url(REDIS_URL or "memory://", codec=JSONCodec(), drain_timeout=1.0)
-chats = ResumableChat(context, (lambda: RedisChatStore(REDIS_URL)) if REDIS_URL else MemoryChatStore())
+chats = ResumableChat(context, partial(RedisChatStore, REDIS_URL) if REDIS_URL else MemoryChatStore())
 
 
 def respond(asked: AnswerRequest) -> Iterator[str]:

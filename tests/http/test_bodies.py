@@ -131,7 +131,7 @@ async def test_closing_a_body_ends_its_reader_alone(context: ResumableStreamCont
     assert stream is not None
     body = ui_event_stream_body(stream, EventStreamSettings())
     await anext(body)
-    await body.aclose()  # type: ignore[attr-defined]  # a generator
+    await body.aclose()
     assert [chunk async for chunk in stream] == []
     tap.end(*CHUNKS[2:])
     assert len(await events_of(other)) == len(CHUNKS) + 1

@@ -121,7 +121,7 @@ def _respond_in_a_thread(asked: AnswerRequest) -> Any:
 
 
 shared.respond = _respond
-shared_sync.respond = _respond_in_a_thread  # type: ignore[assignment]
+shared_sync.respond = _respond_in_a_thread
 shared.numbers = shared_sync.numbers = _numbers  # type: ignore[assignment]
 shared.settings = shared_sync.settings = EventStreamSettings(ping_interval=0.2)
 if CONTROL_PORT in os.environ:

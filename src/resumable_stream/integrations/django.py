@@ -42,7 +42,7 @@ class _Streamed(StreamingHttpResponse):
         self._pieces = made.body
 
     @override
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:  # type: ignore[override]
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
         # Django cancels this when the client has gone, but does not close what it iterates over.
         async with aclosing(self._pieces):
             async for piece in self.streaming_content:  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flask import Blueprint, Request, Response, request
+from flask import Blueprint, Request, Response, has_request_context, request
 
 from ..http import ROUTES, EventStreamSettings, HTTPRequest, Respond, Route, Wire, parse_reading
 from ..http.blocking import BlockingChatService, BlockingResponse, blocking_stream_response
@@ -45,7 +45,7 @@ class ResumableStreamResponse(_Response):
         settings: EventStreamSettings | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        environ = request.environ if request else None
+        environ = request.environ if has_request_context() else None
         super().__init__(blocking_stream_response(stream, settings, wire, headers, environ))
 
 

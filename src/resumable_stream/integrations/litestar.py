@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from litestar import Request, Response, Router, route
+from litestar import HttpMethod, Request, Response, Router, route
 from litestar.response import Stream
 
 from ..chat import ResumableChat
@@ -79,7 +79,7 @@ def chat_routes(
     handlers = [
         route(
             one.path_as("{{{}:str}}"),
-            http_method=[one.method],
+            http_method=[HttpMethod(one.method)],
             summary=one.summary,
             status_code=201 if one.name == "create_chat" else 200,  # what it is described with
             request_max_body_size=None,  # ours counts

@@ -30,7 +30,7 @@ __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_o
 class _Response(Response):
     def __init__(self, made: HTTPResponse) -> None:
         super().__init__(made.body, made.status, dict(made.headers))
-        self.timeout = None  # an answer takes as long as it takes
+        self.timeout: Any = None  # an answer takes as long as it takes
 
 
 class ResumableStreamResponse(_Response):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Any
 
@@ -48,7 +48,8 @@ class _Streamed(SanicResponse):
         except Exception:
             # Sanic would end the response as if that was all of it.
             assert self.stream is not None, "it is being answered"
-            self.stream.request.transport.abort()
+            transport: Any = self.stream.request.transport
+            transport.abort()
             raise
         await super().send(end_stream=True)
 
@@ -141,7 +142,9 @@ def position_of(request: Request) -> dict[str, Any]:
     return parse_reading(_neutral(request, {}))
 
 
-def _handler(service: ChatService, route: Route, authenticate: Authenticate) -> Callable[..., Awaitable[SanicResponse]]:
+def _handler(
+    service: ChatService, route: Route, authenticate: Authenticate
+) -> Callable[..., Coroutine[Any, Any, SanicResponse]]:
     async def handler(request: Request, **path: str) -> SanicResponse:
         made = await service.respond(route, await user_of(authenticate, request), _neutral(request, path))
         if not isinstance(made.body, bytes):
@@ -157,6 +160,6 @@ def _neutral(request: Request, path: Mapping[str, str]) -> HTTPRequest:
 
 
 async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    if request.stream is not None:
-        async for piece in request.stream:
-            yield piece
+    stream: Any = request.stream
+    async for piece in stream:
+        yield piece
