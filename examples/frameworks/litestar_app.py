@@ -7,18 +7,18 @@ from typing import Any
 from litestar import Litestar, Request, Router, get
 from litestar.exceptions import NotFoundException
 
-from resumable_stream.http import Wire
 from resumable_stream.integrations.litestar import ResumableStreamResponse, chat_routes, lifespan_of, position_of
 
 from .shared import MAX_BODY_BYTES, chats, context, numbers, respond, settings, store, user_of
 
 
 @get("/count/{stream_id:str}")
-async def count(request: Request[Any, Any, Any], stream_id: str, wire: Wire = "sse") -> ResumableStreamResponse:
+async def count(request: Request[Any, Any, Any]) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
-    stream = await context.resumable_stream(stream_id, numbers, **position_of(request))
+    stream = await context.resumable_stream(request.path_params["stream_id"], numbers, **position_of(request))
     if stream is None:
         raise NotFoundException
+    wire: Any = request.query_params.get("wire", "sse")
     return ResumableStreamResponse(stream, wire=wire)
 
 
