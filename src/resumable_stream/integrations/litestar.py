@@ -80,6 +80,7 @@ def chat_routes(
         route(
             one.path_as("{{{}:str}}"),
             http_method=[HttpMethod(one.method)],
+            operation_id=one.name,
             summary=one.summary,
             status_code=201 if one.name == "create_chat" else 200,  # what it is described with
             request_max_body_size=None,  # ours counts
