@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.conftest import REAL_SERVERS, SET_SERVER, GetServer
+from tests.servers import Server
 from tests.sync.adapter import BlockingStore
 
 
@@ -19,6 +20,12 @@ async def store(request: pytest.FixtureRequest, server_of: GetServer) -> AsyncIt
     made = BlockingStore(server.url, factories_block=getattr(request.module, "FACTORIES_BLOCK", False))
     yield made
     await made.check_clean()
+
+
+@pytest.fixture
+def redis_server(server_of: GetServer) -> Server:
+    """A real server."""
+    return server_of(SET_SERVER)
 
 
 @pytest.fixture(autouse=True)

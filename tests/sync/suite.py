@@ -22,6 +22,7 @@ NOT_ALIKE = {
     "test_cancelled_read_loses_nothing": "likewise",
     "test_context_can_be_left_by_another_task": "there are no tasks",
     "test_context_that_is_not_open": "it opens itself",
+    "test_slow_factory_keeps_its_lease": "one that blocks does",
     "test_two_tasks_reading_one_object": "there are no tasks",
 }
 """What is tested in another way. Tests that make their own contexts are of things below the twin."""

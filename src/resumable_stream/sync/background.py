@@ -19,6 +19,8 @@ __all__ = ["BackgroundLoop", "check_may_block"]
 
 T = TypeVar("T")
 
+_PATIENCE = 5.0
+
 _logger = logging.getLogger("resumable_stream")
 
 _running: set[BackgroundLoop] = set()
@@ -46,8 +48,15 @@ class BackgroundLoop:
         self._failure: BaseException | None = None
         self._closed: str | None = None
         self._is_cut_short = False
+        self._is_entered = False
+        self._ended = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="resumable-stream", daemon=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the scope is entered, and calls are taken."""
+        return self._is_entered and self._closed is None
 
     @property
     def is_over(self) -> bool:
@@ -57,17 +66,13 @@ class BackgroundLoop:
     def start(self) -> None:
         """Start the thread, and return when the scope is entered. Raises what entering raises, and nothing is left."""
         check_may_block()
-        try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._closed = "the process is exiting"
-            raise ContextClosedError(self._closed) from error
         _stop_at_exit(self)
         try:
+            self._start_thread()
             self._opened.result()
         except BaseException:
             self._cut_short()
-            self._thread.join()
+            self._wait_for_thread(_PATIENCE)  # no longer, as an interrupt may come before there is one
             _running.discard(self)
             raise
 
@@ -80,10 +85,10 @@ class BackgroundLoop:
         check_may_block()
         self.tell(self._leave)
         try:
-            self._thread.join()
+            self._wait_for_thread()
         except BaseException:
             self._cut_short()
-            self._thread.join()
+            self._wait_for_thread()
             raise
         finally:
             _running.discard(self)
@@ -132,7 +137,7 @@ class BackgroundLoop:
         """
         if self in _inherited:
             raise ContextClosedError(self._closed)
-        self._thread.join()
+        self._ended.wait()
 
     def inherit(self) -> None:
         """Take note that the process was forked: this one has no such thread."""
@@ -150,8 +155,23 @@ class BackgroundLoop:
     async def _leave(self) -> None:
         self._leaving.set()
 
+    def _wait_for_thread(self, timeout: float | None = None) -> None:
+        # `join` alone will not do: an interrupt has it believe that the thread has ended.
+        if self._ended.wait(timeout) and self._thread.is_alive():
+            self._thread.join()
+
+    def _start_thread(self) -> None:
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._ended.set()
+            raise ContextClosedError("the process is exiting") from error
+
     def _run(self) -> None:
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        finally:
+            self._ended.set()
 
     async def _main(self) -> None:
         task = asyncio.current_task()
@@ -162,8 +182,9 @@ class BackgroundLoop:
                 task.cancel()
         try:
             async with self._scope():
+                self._is_entered = True
                 self._opened.set_result(None)
-                await self._leaving.wait()
+                await self._wait_to_leave(task)
         except BaseException as error:  # noqa: BLE001  # a thread's boundary: who started or stopped it gets it
             self._failure = error
         with self._lock:
@@ -171,6 +192,13 @@ class BackgroundLoop:
         await asyncio.sleep(0)  # what was submitted before that is a task then, so it is cancelled, and nobody hangs
         if not self._opened.done():
             self._opened.set_exception(self._failure or ContextClosedError(self._closed))
+
+    async def _wait_to_leave(self, task: asyncio.Task[Any]) -> None:
+        try:
+            await self._leaving.wait()
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_soon(task.cancel)  # once more, for what leaving waits for
+            raise
 
 
 def check_may_block() -> None:

@@ -31,6 +31,7 @@ class Puller(Generic[T]):
         self._loop = loop
         self._step = step
         self._pending: concurrent.futures.Future[T] | None = None
+        self._is_dropped = False
 
     def pull(self, timeout: float | None = None) -> T:
         """Return what the step returns, or raise what it raises.
@@ -45,6 +46,8 @@ class Puller(Generic[T]):
                 return self._result_without_loop()
             self._pending = self._loop.submit(self._step)
         pending = self._pending
+        if self._is_dropped:  # just now, maybe: by who saw no step under way
+            pending.cancel()
         try:
             return self._result_of(pending, timeout)
         except concurrent.futures.CancelledError:
@@ -78,7 +81,8 @@ class Puller(Generic[T]):
         raise ContextClosedError("the context was closed")
 
     def drop(self) -> None:
-        """Cancel the step that is under way, if one is. Never waits."""
+        """Cancel the step that is under way, and any later one. Never waits."""
+        self._is_dropped = True
         pending = self._pending
         if pending is not None:
             pending.cancel()
@@ -187,20 +191,16 @@ class Turn:
 
     def __init__(self) -> None:
         lock = threading.RLock()
-        self._acquire = lock.acquire
-        self.release = lock.release
+        self.acquire: Callable[[bool], bool] = lock.acquire
+        self.release: Callable[[], None] = lock.release
 
-    def take(self) -> None:
-        """Take the turn, to be released.
-
-        Raises:
-            ConcurrentReadError: Another thread has it.
-        """
-        if not self._acquire(blocking=False):
-            raise ConcurrentReadError("another thread is reading from this object")
+    def error(self) -> ConcurrentReadError:
+        """Return the error that another thread's turn is."""
+        return ConcurrentReadError("another thread is reading from this object")
 
     def __enter__(self) -> None:
-        self.take()
+        if not self.acquire(False):
+            raise self.error()
 
     def __exit__(self, *_: object) -> None:
         self.release()

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from ..context import ResumableStreamContext as AsyncContext
 from ..exceptions import ContextClosedError
-from .background import BackgroundLoop
+from .background import BackgroundLoop, check_may_block
 
 __all__ = ["PerProcess", "Session"]
 
@@ -93,6 +93,7 @@ class Session:
         Raises:
             BackendError, ChatStoreError: A store cannot be reached. Nothing is left behind, and it may be tried again.
         """
+        check_may_block()
         with self._lock:
             if self._loop is None or self._loop.is_over:
                 self.context.get()  # before a thread is started for nothing
@@ -112,8 +113,9 @@ class Session:
             ContextClosedError: It was closed.
         """
         loop = self._loop
-        if loop is None or loop.is_over:
-            with self._lock:
+        if loop is None or not loop.is_open:
+            check_may_block()
+            with self._lock:  # which is waited for while another thread opens it
                 if self._is_closed:
                     raise ContextClosedError("the context was closed: open it again, or make another one")
                 loop = self.open()
@@ -124,6 +126,7 @@ class Session:
 
     def close(self) -> None:
         """Close the context, if it is open."""
+        check_may_block()
         with self._lock:
             self._is_closed = True
             try:

@@ -90,9 +90,15 @@ class ResumableStream(Generic[T]):
         return self
 
     def __next__(self) -> T:
-        self._turn.take()
+        # What `_next_chunk` does, without the calls that it would take.
+        if not self._turn.acquire(False):
+            raise self._turn.error()
         try:
-            return self._next_chunk(None)  # type: ignore[no-any-return]  # what the factory yielded
+            chunks, offset = self._chunks, self._offset
+            if offset >= len(chunks) or self._decode is not None:
+                return self._next_chunk(None)  # type: ignore[no-any-return]  # what the factory yielded
+            self._offset = offset + 1
+            return chunks[offset]  # type: ignore[return-value]  # likewise
         finally:
             self._turn.release()
 
