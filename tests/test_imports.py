@@ -35,8 +35,8 @@ MAY_IMPORT = {
     "testing": {"_core", "abc", "chat", "chat_types", "types", "exceptions"},
     "protocols": {"chat", "chat_types", "exceptions"},
     "answers": {"exceptions", "protocols"},
-    "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "types"},
-    "integrations": {"chat", "exceptions", "http", "stream"},
+    "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "sync", "types"},
+    "integrations": {"chat", "exceptions", "http", "stream", "sync"},
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
 }
 
@@ -52,8 +52,12 @@ MAY_USE = {
     "testing": {"anyio"},
     "answers": {"anyio"},
     "http": {"anyio"},
-    "integrations": {"anyio", "fastapi", "starlette"},
+    "integrations": {"anyio", "aiohttp", "django", "fastapi", "flask", "litestar", "quart", "sanic", "starlette"},
 }
+
+# Of each integration whose framework is not its name, what it uses; and what it may have of other integrations.
+FRAMEWORKS = {"django_wsgi": "django"}
+BUILT_ON = {"fastapi": {"starlette"}, "django_wsgi": {"django"}}
 
 
 def layer_of(path: Path) -> str:
@@ -87,6 +91,16 @@ def test_imports_go_one_way(path: Path) -> None:
             assert name in MAY_USE.get(layer, set()), f"{layer} may not use {name}"
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "integrations").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_integrations_are_apart(path: Path) -> None:
+    """An integration imports its one framework, and no other integration, but for what it is built on."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            assert node.module in BUILT_ON.get(path.stem, set())
+    used = {name for is_ours, name in imports_of(path) if not is_ours and name in MAY_USE["integrations"]}
+    assert used - {"anyio"} == {FRAMEWORKS.get(path.stem, path.stem)}
+
+
 def test_decisions_do_no_io() -> None:
     """The core has no coroutine, no clock, no randomness and no log."""
     for path in (SOURCE / "_core").glob("*.py"):
@@ -105,7 +119,8 @@ def test_import_loads_no_driver_and_no_framework() -> None:
     """Importing the package loads neither redis nor a framework, and of packages just its own three."""
     loaded = json.loads(_run("import resumable_stream, sys, json; print(json.dumps(sorted(sys.modules)))"))
     roots = {name.split(".")[0] for name in loaded}
-    assert not roots & {"redis", "hiredis", "fastapi", "starlette", "pydantic", "openai", "fakeredis", "pytest"}
+    frameworks = MAY_USE["integrations"] - {"anyio"}
+    assert not roots & {"redis", "hiredis", "pydantic", "openai", "fakeredis", "pytest", *frameworks}
 
 
 def test_import_is_fast() -> None:

@@ -1,127 +1,194 @@
-"""The routes behind real servers and real middleware: chunks come at once, and a client that goes away is noticed."""
+"""The routes in every framework, on real servers: the same table, chunks that come at once, clients that go away."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.integrations.apps import WORDS
-from tests.servers import free_port
+from resumable_stream.http import ROUTES
+from tests.integrations.served import WORDS
+from tests.integrations.serving import ASGI_APPS, MESSAGE, OTHERS, Served, asking, last_id, read_until, serving
 
-ROOT = Path(__file__).parents[2]
-APPS = ["starlette_app", "layered_app", "fastapi_app"]
-SERVERS = {
-    "uvicorn": ["uvicorn", "--factory", "--host", "127.0.0.1", "--port", "{port}", "tests.integrations.apps:{app}"],
-    "hypercorn": ["hypercorn", "--bind", "127.0.0.1:{port}", "tests.integrations.apps:{app}()"],
-    "granian": ["granian", "--interface", "asgi", "--factory", "--port", "{port}", "tests.integrations.apps:{app}"],
-}
-MESSAGE = {"role": "user", "id": "u", "parts": [{"type": "text", "text": "Hello?"}]}
+PLACES = [(server, app) for server in ("uvicorn", "hypercorn", "granian") for app in ASGI_APPS] + OTHERS
 
 
-@pytest.fixture(scope="module", params=[(server, app) for server in SERVERS for app in APPS], ids="-".join)
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An application of a kind, served by a server of a kind."""
+@pytest.fixture(scope="module", params=PLACES, ids="-".join)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The example of a framework, on a server of a kind."""
     server, app = request.param
-    port = free_port()
-    command = [part.format(port=port, app=app) for part in SERVERS[server]]
-    log = tmp_path_factory.mktemp("served") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=output, stderr=output)
-    try:
-        _wait_until_served(f"http://127.0.0.1:{port}", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-    assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[httpx.Client]:
-    """A client who is signed in."""
-    with httpx.Client(base_url=url, headers={"x-user": "alice"}, timeout=20, trust_env=False) as made:
+    with serving(server, app, tmp_path_factory.mktemp("served")) as made:
         yield made
 
 
-def test_chunks_come_at_once(client: httpx.Client) -> None:
+@pytest.fixture
+def client(served: Served) -> Iterator[httpx.Client]:
+    """A client who is signed in."""
+    with served.client() as made:
+        yield made
+
+
+def test_chunks_come_at_once(served: Served, client: httpx.Client) -> None:
     """What is said is on the wire while the answer goes on; a second request resumes; silence is filled with pings."""
-    with client.stream("POST", "/api/chat", json={"id": "once", "message": MESSAGE}) as response:
-        assert response.status_code == 200
+    with asking(client, "once") as (response, lines):
         assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-cache"
+        assert response.headers["x-accel-buffering"] == "no"
         assert response.headers["x-vercel-ai-ui-message-stream"] == "v1"
-        lines = response.iter_lines()
-        half = _read(lines, until=WORDS[9])
+        half = read_until(lines, until=WORDS[9])
         assert next(line for line in lines if line.startswith(":")) == ": ping"
-        with client.stream("GET", "/api/chat/once/stream", headers={"last-event-id": _last_id(half)}) as resumed:
+        with client.stream("GET", "/api/chat/once/stream", params={"startIndex": len(_data(half))}) as silent:
+            assert next(line for line in silent.iter_lines() if line) == ": ping"  # headers and pings come at once
+        with client.stream("GET", "/api/chat/once/stream", headers={"last-event-id": last_id(half)}) as resumed:
             assert resumed.status_code == 200
-            client.post("/go/once")
+            served.let_go("once")
             rest = list(resumed.iter_lines())
         assert _data(half) + _data(rest) == _data(half) + _data(list(lines))
         assert _data(rest)[-1] == "[DONE]"
+    run = response.headers["x-workflow-run-id"]
     assert client.get("/api/chat/once/stream").status_code == 204
+    again = client.get(f"/api/chat/{run}/stream", headers={"last-event-id": last_id(half)})
+    assert _data(again.text.splitlines()) == _data(rest)
     loaded = client.get("/api/chats/once").json()
     assert loaded["messages"][1]["parts"][1]["text"] == "".join(WORDS)
 
 
-def test_client_that_goes_away_is_noticed(client: httpx.Client) -> None:
+def test_client_that_goes_away_is_noticed(served: Served, client: httpx.Client) -> None:
     """When a client goes away its reader ends, though there is nothing to send; the answer goes on."""
-    with client.stream("POST", "/api/chat", json={"id": "gone", "message": MESSAGE}) as response:
-        lines = response.iter_lines()  # kept: it closes the response when it is forgotten
-        _read(lines, until=WORDS[9])
-        assert client.get("/readers").json() == 1
-    deadline = time.monotonic() + 5
-    while client.get("/readers").json():
-        assert time.monotonic() < deadline, "the reader is still there"
-    client.post("/go/gone")
+    with asking(client, "gone") as (_, lines):
+        read_until(lines, until=WORDS[9])
+        assert served.readers == 1
+    served.wait_for_readers(0)
+    served.let_go("gone")
     with client.stream("GET", "/api/chat/gone/stream") as resumed:
         assert resumed.status_code in (200, 204)
         resumed.read()
     assert client.get("/api/chats/gone").json()["messages"][1]["parts"][1]["text"] == "".join(WORDS)
 
 
-def test_data_stream_comes_at_once(client: httpx.Client) -> None:
+def test_readers_are_apart(served: Served, client: httpx.Client) -> None:
+    """Of several readers one that goes away ends itself alone."""
+    with asking(client, "apart") as (_, lines):
+        read_until(lines, until=WORDS[9])
+        with client.stream("GET", "/api/chat/apart/stream") as other:
+            other_lines = other.iter_lines()  # kept: it closes the response when it is forgotten
+            read_until(other_lines, until=WORDS[9])
+            assert served.readers == 2
+        served.wait_for_readers(1)
+        served.let_go("apart")
+        assert _data(list(lines))[-1] == "[DONE]"
+
+
+def test_data_stream_comes_at_once(served: Served, client: httpx.Client) -> None:
     """The wire of version 4 is not held back either, though it is plain text."""
     message = {"role": "user", "id": "u", "content": "Hello?"}
     with client.stream("POST", "/api/v4/chat", json={"id": "four", "messages": [message]}) as response:
         assert response.headers["x-vercel-ai-data-stream"] == "v1"
         lines = response.iter_lines()
-        half = _read(lines, until=WORDS[9])
-        client.post("/go/four")
+        half = read_until(lines, until=WORDS[9])
+        served.let_go("four")
         texts = [json.loads(line[2:]) for line in [*half, *lines] if line.startswith("0:")]
     assert "".join(texts) == "".join(WORDS)
+    assert client.get("/api/chat", params={"chatId": "four"}).headers["x-vercel-ai-data-stream"] == "v1"
 
 
-def _read(lines: Iterator[str], until: str) -> list[str]:
-    read = []
-    for line in lines:
-        read.append(line)
-        if until in line:
-            return read
-    raise AssertionError(f"{until!r} did not come: {read}")
+def test_stop(client: httpx.Client) -> None:
+    """A stop ends the answer with a word about it, and keeps what there is of it."""
+    with asking(client, "stopped") as (response, lines):
+        half = read_until(lines, until=WORDS[9])
+        assert client.post("/api/chat/stopped/stop").json() == {"stopped": True}
+        rest = _data(list(lines))
+    assert json.loads(rest[-2]) == {"type": "abort"}
+    assert client.post("/api/chat/stopped/stop", json={}).json() == {"stopped": False}
+    loaded = client.get("/api/chats/stopped").json()
+    assert loaded["messages"][1]["metadata"] == {"interrupted": "stopped"}
+    run = response.headers["x-resumable-stream-id"]
+    nested = client.get(f"/api/chats/stopped/messages/{run}/stream", params={"startIndex": len(_data(half))})
+    assert _data(nested.text.splitlines()) == rest
+
+
+def test_failure_is_told_in_our_words(client: httpx.Client) -> None:
+    """An answer that fails says so, and nothing of what was raised."""
+    with asking(client, "failing") as (_, lines):
+        data = _data(list(lines))
+    assert json.loads(data[-2])["type"] == "error"
+    assert "secret" not in str(data)
+
+
+def test_chats(client: httpx.Client) -> None:
+    """Chats are made, listed, loaded and deleted."""
+    made = client.post("/api/chats", json={"id": "kept", "metadata": {"title": "Ünïcode"}})
+    assert (made.status_code, made.json()["metadata"]) == (201, {"title": "Ünïcode"})
+    assert client.post("/api/chats", json={"id": "kept"}).status_code == 409
+    listed = client.get("/api/chats", params={"limit": 1}).json()
+    assert [chat["id"] for chat in listed["chats"]] == ["kept"]
+    assert client.get("/api/chats/kept").json()["messages"] == []
+    assert client.delete("/api/chats/kept").status_code == 200
+    assert client.get("/api/chats/kept").status_code == 404
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_each_route_asks_who_it_is(served: Served, client: httpx.Client, route: Any) -> None:
+    """Every row of the table is mounted, and answers nobody, and no other than the owner."""
+    served.let_go("mine")
+    run = client.post("/api/chat", json={"id": "mine", "message": MESSAGE}).headers.get("x-workflow-run-id", "run")
+    path = "/api" + route.path.format(id="mine", runId=run)
+    body = {"id": "mine", "message": MESSAGE} if route.method == "POST" else None
+    parameters = {"chatId": "mine"} if route.name.startswith("resume_v4") else {}
+    with served.client("") as nobody, served.client("bob") as bob:
+        _check_error(nobody.request(route.method, path, json=body, params=parameters), 401, "unauthenticated")
+        if route.name not in ("create_chat", "list_chats"):
+            _check_error(bob.request(route.method, path, json=body, params=parameters), 403, "forbidden")
+
+
+def test_errors(client: httpx.Client) -> None:
+    """What cannot be done is answered with a status, a code and a text, whatever the framework does with errors."""
+    client.post("/api/chats", json={"id": "e"})
+    large = b'{"id": "' + b"x" * 120_000 + b'"}'
+    json_type = {"content-type": "application/json"}
+    foreign = {"content-type": "text/plain", "sec-fetch-site": "cross-site"}
+    for response, status, code in [
+        (client.get("/api/chats/unknown"), 404, "not_found"),
+        (client.get("/api/chat"), 400, "invalid_request"),
+        (client.get("/api/chat/a%20b/stream"), 400, "invalid_request"),
+        (client.get("/api/chat/e/stream", params={"startIndex": "x"}), 400, "invalid_position"),
+        (client.post("/api/chat", content=b"{", headers=json_type), 400, "invalid_request"),
+        (client.post("/api/chat", content=large, headers=json_type), 413, "too_large"),
+        (client.post("/api/chat", content=b"{}", headers=foreign), 415, "unsupported_media_type"),
+    ]:
+        _check_error(response, status, code)
+    with asking(client, "busy") as (_, lines):
+        read_until(lines, until=WORDS[9])
+        again = {"id": "busy", "message": {**MESSAGE, "id": "other"}}
+        _check_error(client.post("/api/chat", json=again), 409, "busy")
+        client.post("/api/chat/busy/stop")
+
+
+def test_any_stream(served: Served, client: httpx.Client) -> None:
+    """A stream that is no chat is a response, too, which a client resumes, and which it may leave."""
+    with client.stream("GET", "/count/s") as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = response.iter_lines()
+        half = read_until(lines, until='"number":5')
+        assert served.readers == 1
+    served.wait_for_readers(0)
+    with client.stream("GET", "/count/s", headers={"last-event-id": last_id(half)}) as response:
+        served.let_go("numbers")
+        rest = list(response.iter_lines())
+    numbers = [json.loads(data)["number"] for data in _data(half) + _data(rest)]
+    assert numbers == list(range(1, 11))
+    lines = client.get("/count/s", params={"wire": "ndjson", "startIndex": -2}).iter_lines()
+    assert [json.loads(line)["number"] for line in lines] == [9, 10]
+
+
+def _check_error(response: httpx.Response, status: int, code: str) -> None:
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    assert response.headers["content-type"].startswith("application/json")
+    assert response.headers["cache-control"] == "no-store"
 
 
 def _data(lines: list[str]) -> list[str]:
     return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
-
-
-def _last_id(lines: list[str]) -> str:
-    return [line.removeprefix("id: ") for line in lines if line.startswith("id: ")][-1]
-
-
-def _wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx.get(f"{url}/readers", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"it did not start:\n{log.read_text(errors='replace')}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -45,6 +46,10 @@ class Route(NamedTuple):
     name: str
     handler: Handler
     summary: str
+
+    def path_as(self, form: str) -> str:
+        """Return the path with its names as another router writes them: ``"<{}>"`` makes ``/chat/<id>/stream``."""
+        return re.sub(r"{(\w+)}", lambda name: form.format(name[1]), self.path)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
-import anyio
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -30,6 +28,8 @@ from ..http import (
     parse_reading,
     stream_response,
 )
+from ..http.asgi import while_connected
+from ..http.serving import Authenticate, lifespan_of, user_of
 from ..stream import ResumableStream
 
 __all__ = [
@@ -44,9 +44,6 @@ __all__ = [
 # Before 0.46.2, Starlette's GZipMiddleware holds back event streams until it has enough to compress, and before 1.5.0
 # plain text, which is what the AI SDK's version 4 reads. What has an encoding it lets pass.
 _NOT_TO_BE_HELD_BACK = {"content-encoding": "identity"}
-
-Authenticate = Callable[[Request], "str | Awaitable[str | None] | None"]
-"""Tells who makes a request; ``None``: nobody is signed in. It may raise what the framework understands."""
 
 
 class ResumableStreamResponse(StreamingResponse):
@@ -80,25 +77,11 @@ class ResumableStreamResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Starlette itself would notice that a client has gone only when it next has something to send.
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch, receive, tasks.cancel_scope)
-                try:
-                    await self.stream_response(send)
-                except OSError:
-                    pass  # the client has gone
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await self.body_iterator.aclose()  # type: ignore[attr-defined]  # a generator
-                tasks.cancel_scope.cancel()
+            body: Any = self.body_iterator  # a generator
+            await while_connected(receive, partial(self.stream_response, send), body)
         finally:
             if self.background is not None:
                 await self.background()
-
-
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 class _Streamed(ResumableStreamResponse):
@@ -131,24 +114,6 @@ def chat_routes(
         StarletteRoute(route.path, _endpoint(service, route, authenticate), methods=[route.method], name=route.name)
         for route in ROUTES
     ]
-
-
-def lifespan_of(
-    *resources: AbstractAsyncContextManager[Any],
-) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Return a lifespan that enters these in order, and leaves them in the opposite one: the store before the context.
-
-    Leaving the context waits for answers that are being made, and saves what there is of them.
-    """
-
-    @asynccontextmanager
-    async def lifespan(_app: Any) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for resource in resources:
-                await stack.enter_async_context(resource)
-            yield
-
-    return lifespan
 
 
 def position_of(request: Request) -> dict[str, Any]:
@@ -197,9 +162,6 @@ def _endpoint(
     service: ChatService, route: Route, authenticate: Authenticate
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        user = authenticate(request)
-        if inspect.isawaitable(user):
-            user = await user
-        return await answer(service, route, user, request)
+        return await answer(service, route, await user_of(authenticate, request), request)
 
     return endpoint

@@ -82,6 +82,11 @@ class ResumableChat:
         make(context.twin, self._store())  # which checks the settings
 
     @property
+    def context(self) -> ResumableStreamContext:
+        """Where answers are published."""
+        return self._context
+
+    @property
     def twin(self) -> AsyncChat:
         """The asynchronous object that does the work, in this process. It may be used in the context's loop alone."""
         twin, store = self._context.twin, self._store()

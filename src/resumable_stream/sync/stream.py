@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -12,11 +12,12 @@ from .._core.ids import format_event_id, parse_event_id
 from ..stream import ResumableStream as AsyncStream
 from ..types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
 from .background import BackgroundLoop
-from .pulling import BlockingIterator, Puller, Turn
+from .pulling import BlockingIterator, Puller, Turn, iterate
 
 __all__ = ["ResumableStream"]
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class ResumableStream(Generic[T]):
@@ -117,6 +118,14 @@ class ResumableStream(Generic[T]):
     def encoded_blocks(self, *, timeout: float | None = None) -> BlockingIterator[StreamBlock]:
         """Iterate as `blocks` does, over chunks as they are logged: without a codec they are the same."""
         return BlockingIterator(lambda: self._next_block(None, timeout), self.close)
+
+    def iterate(self, framed: Callable[[AsyncStream[T]], AsyncIterable[U]]) -> BlockingIterator[U]:
+        """Iterate over what a function makes of the asynchronous stream behind this one, in the context's loop.
+
+        Such as the body of a response. Nothing else is to read from this one then. To close the iterator, or to forget
+        it, closes what the function made; that closes the stream, if it was begun.
+        """
+        return iterate(self._loop, framed(self._stream))
 
     def close(self) -> None:
         """Stop reading. The stream itself goes on. A read that waits in another thread, and any later one, just ends.

@@ -1,0 +1,1 @@
+"""Applications to run, and to read."""
