@@ -544,9 +544,9 @@ async def test_stop_keeps_what_there_is(world: World) -> None:
 async def test_stop_while_the_backend_is_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the process that makes an answer it is stopped, and saved in time, though the backend is away."""
     monkeypatch.setattr("resumable_stream.chat.turns._WHY_TIMEOUT", 0.05)
-    monkeypatch.setattr("resumable_stream.chat.turn._LAST_SAVE_TIMEOUT", 0.3)
+    monkeypatch.setattr("resumable_stream.chat.turn._LAST_SAVE_TIMEOUT", 1.0)
     backend = FaultyBackend(MemoryBackend(world.streams))
-    settings = {"call_timeout": 0.5, "outage_timeout": 0.5}
+    settings = {"call_timeout": 2.0, "outage_timeout": 2.0}
     _, chat = await world.process(backend=backend, settings=settings)
     tap = Tap(*text_chunks("Half")[:2])
     await take(await chat.send(ALICE, "c", by(tap), message=user_message("u")), 3)
