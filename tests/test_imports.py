@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "answers": {"exceptions", "protocols"},
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "types"},
     "integrations": {"chat", "http", "stream"},
+    "interop": {"_core", "_engine", "backends", "context", "exceptions", "types"},  # and nobody imports it
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
 }
 
@@ -49,6 +50,7 @@ MAY_USE = {
     "answers": {"anyio"},
     "http": {"anyio"},
     "integrations": {"anyio", "fastapi", "starlette"},
+    "interop": {"anyio", "redis"},
 }
 
 

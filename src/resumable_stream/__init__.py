@@ -26,6 +26,7 @@ from .exceptions import (
     ResumableStreamError,
     StreamExistsError,
     StreamGoneError,
+    StreamNotFoundError,
 )
 from .stream import ResumableStream
 from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, StreamRole, StreamState
@@ -59,6 +60,7 @@ __all__ = [
     "StreamExistsError",
     "StreamGoneError",
     "StreamInfo",
+    "StreamNotFoundError",
     "StreamRole",
     "StreamState",
 ]

@@ -29,28 +29,28 @@ class SingleServer(Servers):
     """
 
     def __init__(self, connect: Connect, replicas: Replicas, master: SentinelMaster | None = None) -> None:
-        self._connect = connect
+        self.make_connection = connect
+        self.master = master
         self._replicas = replicas
-        self._master = master
         self._appending: DirectConnection | None = None
         self._reading: SharedConnections | None = None
         self._listener: Listener | None = None
 
     @override
     async def connect(self, notices: str, on_notice: OnMessage) -> None:
-        self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)
-        self._reading = SharedConnections(self._connect)
-        self._listener = Listener(self._connect)
-        if self._master is not None:
-            await self._master.open(self._reconnect)
+        self._appending = DirectConnection(self.make_connection, self._replicas.reply_timeout)
+        self._reading = SharedConnections(self.make_connection)
+        self._listener = Listener(self.make_connection)
+        if self.master is not None:
+            await self.master.open(self._reconnect)
         await send(self._reading, "PING")
         await self._listener.open()
         await self._listener.subscribe_if_allowed(Subscription.to_notices(notices, on_notice))
 
     @override
     async def aclose(self) -> None:
-        if self._master is not None:
-            await self._master.aclose()
+        if self.master is not None:
+            await self.master.aclose()
         if self._listener is not None:
             await self._listener.aclose()
         for part in (self._appending, self._reading):

@@ -1,0 +1,25 @@
+"""A real server, and clients of it that speak the npm package's protocol by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from resumable_stream.interop.npm import NpmStreams
+from tests.stores import InRedis
+
+
+@pytest.fixture
+async def client(redis_store: InRedis) -> AsyncIterator[Redis]:
+    """A client of the server."""
+    async with Redis.from_url(redis_store.url, protocol=2, decode_responses=True, socket_timeout=None) as made:
+        yield made
+
+
+def npm_streams(store: InRedis, url: str | None = None, **settings: Any) -> NpmStreams:
+    """Returns what is tested, with a prefix of this test, and little patience."""
+    patience: dict[str, Any] = {"check_interval": 0.1, "reply_timeout": 2.0}
+    return NpmStreams(url or store.url, key_prefix=store.prefix, **(patience | settings))
