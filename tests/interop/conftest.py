@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from redis.asyncio import Redis
 
-from resumable_stream.interop.npm import NpmStreams
+from resumable_stream.interop.npm import NpmStream, NpmStreams
 from tests.stores import InRedis
 
 
@@ -23,3 +24,9 @@ def npm_streams(store: InRedis, url: str | None = None, **settings: Any) -> NpmS
     """Returns what is tested, with a prefix of this test, and little patience."""
     patience: dict[str, Any] = {"check_interval": 0.1, "reply_timeout": 2.0}
     return NpmStreams(url or store.url, key_prefix=store.prefix, **(patience | settings))
+
+
+async def rest(stream: NpmStream) -> str:
+    """The text to the end."""
+    with anyio.fail_after(20):
+        return "".join([text async for text in stream])

@@ -28,7 +28,7 @@ from resumable_stream import (
 from resumable_stream.interop.npm import NpmStream, NpmStreams
 from resumable_stream.testing import TcpProxy
 from tests.interop.by_hand import A_DAY, Publisher, until
-from tests.interop.conftest import npm_streams
+from tests.interop.conftest import npm_streams, rest
 from tests.servers import free_port
 from tests.stores import InRedis
 
@@ -55,12 +55,6 @@ async def resumed(npm: NpmStreams, stream_id: str = "s", skip: int = 0) -> NpmSt
     stream = await npm.resume_existing_stream(stream_id, skip_characters=skip)
     assert stream is not None
     return stream
-
-
-async def rest(stream: NpmStream) -> str:
-    """The text to the end."""
-    with anyio.fail_after(20):
-        return "".join([text async for text in stream])
 
 
 async def subscribed(client: Redis, prefix: str) -> list[str]:

@@ -50,7 +50,6 @@ class Link:
         self._tasks: TaskGroup | None = None
         self._host: asyncio.Task[None] | None = None
         self._unwanted: list[str] = []
-        self._has_unwanted = anyio.Event()
         self._on_close: dict[object, Callable[[], None]] = {}
 
     async def open(self, *services: Service) -> None:
@@ -64,6 +63,7 @@ class Link:
             raise ContextClosedError("it is open already: enter it once")
         make_connection, master = self._servers.make_connection, self._servers.master
         self._listener, self._commands = Listener(make_connection), Commands(make_connection)
+        self._unwanted, self._has_unwanted = [], anyio.Event()
         started, self._leaving = anyio.Event(), anyio.Event()
         self._host = asyncio.create_task(self._run(started, (self._commands.run, *services)), name="npm streams")
         try:
@@ -154,8 +154,9 @@ class Link:
 
     def unsubscribe_soon(self, channel: str) -> None:
         """Let go of a channel; nobody waits for it. May be called from a callback of the event loop."""
-        self._unwanted.append(channel)
-        self._has_unwanted.set()
+        if self.is_open:
+            self._unwanted.append(channel)
+            self._has_unwanted.set()
 
     def call_on_close(self, who: object, call: Callable[[], None] | None) -> None:
         """Have something called when this is closed; with ``None``, no more."""

@@ -43,7 +43,7 @@ __all__ = ["Offer", "Offers"]
 
 _logger = logging.getLogger("resumable_stream")
 
-_BEGIN_TIMEOUT = 2.0
+_BEGIN_TIMEOUT, _FINISH_TIMEOUT = 2.0, 2.0
 _RENEWALS_PER_LEASE = 3
 _GONE_TIMEOUT, _OUTAGE_TIMEOUT = 5.0, 60.0
 _MAX_LISTENERS = 10_000
@@ -113,6 +113,8 @@ class Offer:
         self._is_claimed = False
         self._is_withdrawn = False
         self._is_ending = False
+        self._last_word = f"no more than {self._first}".encode()
+        self._has_heard_all = anyio.Event()
         self._served: set[str] = set()
         self._idle: anyio.Event | None = None
 
@@ -142,8 +144,7 @@ class Offer:
         self._is_ending = True
         try:
             if not self._is_withdrawn and await self._is_over():
-                expiry = milliseconds(self._offers.tombstone)
-                await self._link.run("finish", self._sentinel, self._first, FIRST_OF_OURS, expiry, DONE_VALUE)
+                await self._finish()
         except (BackendError, ContextClosedError) as error:
             _logger.warning("it is not said to Node that stream %s is over: %s", self.stream_id, type(error).__name__)
         finally:
@@ -172,6 +173,14 @@ class Offer:
             _logger.warning("stream %s is not offered to Node: its id is taken there", self.stream_id)
             await self._withdraw()
 
+    async def _finish(self) -> None:
+        """Say that the stream is over, and hear what was asked before that."""
+        ours, expiry = (self._first, FIRST_OF_OURS), milliseconds(self._offers.tombstone)
+        last = (self._subscription.channel, self._last_word)
+        if await self._link.run("finish", self._sentinel, *ours, expiry, DONE_VALUE, *last):
+            with anyio.move_on_after(_FINISH_TIMEOUT):
+                await self._has_heard_all.wait()
+
     async def _is_over(self) -> bool:
         try:
             info = await self._context.info(self.stream_id)
@@ -190,6 +199,9 @@ class Offer:
         Raises:
             ValueError: It is none.
         """
+        if message == self._last_word:
+            self._has_heard_all.set()
+            return
         request = Request.decode(message)
         if request.listener_id in self._served or self._is_withdrawn:
             return
