@@ -33,6 +33,8 @@ class Told:
 
     def __init__(self) -> None:
         self.text = ""
+        self.length = 0
+        """Of a text that is not told, to its end, in UTF-16 units."""
         self.pieces = 0
         self.longest = 0
         """Length of its longest piece, in UTF-16 units."""
@@ -42,6 +44,7 @@ class Told:
     def add(self, words: dict[str, Any]) -> None:
         """Take one line."""
         self.text += words.get("text", "")
+        self.length = words.get("length", self.length)
         self.pieces += words.get("pieces", 0)
         self.longest = max(self.longest, words.get("longest", 0))
         self.end = words.get("end")

@@ -40,9 +40,10 @@ async def _main(url: str, prefix: str, lease: str) -> None:
         ResumableStreamContext.from_url("memory://", companion=npm.offer) as context,
     ):
         await context.resumable_stream("s", Tap("some text"))
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await anyio.sleep(60)
 
 
 if __name__ == "__main__":
-    anyio.run(_main, *sys.argv[1:])
+    anyio.run(_main, sys.argv[1], sys.argv[2], sys.argv[3])

@@ -27,6 +27,17 @@ async function drain(stream) {
   for await (const _ of stream);
 }
 
+// For who measures: how much it was is told at the end.
+async function count(listener, stream) {
+  let length = 0;
+  let pieces = 0;
+  for await (const piece of stream) {
+    length += piece.length;
+    pieces += 1;
+  }
+  say({ listener, length, pieces, end: "end" });
+}
+
 // Text arrives faster than lines are worth writing: what is there at once is one event.
 async function tell(listener, stream) {
   let text = "";
@@ -72,16 +83,14 @@ const commands = {
     sources.get(id).close();
   },
   // Follow a stream, and tell what comes under the name of the listener.
-  async follow({ id, listener, skip, verb }) {
+  async follow({ id, listener, skip, verb, quietly }) {
     const neverMade = () => {
       throw new Error("made");
     };
     const stream = await (verb === "resumableStream"
       ? context.resumableStream(id, neverMade, skip)
       : context.resumeExistingStream(id, skip));
-    if (kindOf(stream) === "stream") {
-      void tell(listener, stream);
-    }
+    if (kindOf(stream) === "stream") void (quietly ? count : tell)(listener, stream);
     return kindOf(stream);
   },
   // As a page that goes away does.

@@ -16,7 +16,14 @@ from typing_extensions import Self
 
 from ..._core.backoff import Backoff
 from ...backends.redis.listener import Subscription
-from ...exceptions import ConcurrentReadError, ContextClosedError, PublisherLostError, StreamGoneError
+from ...exceptions import (
+    BackendError,
+    BackendUnavailableError,
+    ConcurrentReadError,
+    ContextClosedError,
+    PublisherLostError,
+    StreamGoneError,
+)
 from .link import Link
 from .protocol import DONE_MESSAGE, DONE_VALUE, Names, Request, count_units
 
@@ -172,10 +179,22 @@ class Follower:
             return Sentinel.UNKNOWN
         return Sentinel.DONE if found.decode(errors="replace") == DONE_VALUE else Sentinel.RUNNING
 
-    async def has_publisher(self) -> bool:
-        """Whether somebody is subscribed to what is asked of the stream: a process that is dead is not."""
-        _, count = await self._link.send("PUBSUB", "NUMSUB", self._names.requests(self.stream_id))
-        return bool(count)
+    async def is_deserted(self) -> bool:
+        """Whether nobody is subscribed to what is asked of the stream, as a process that is dead is not.
+
+        A server that does not know of this listener either was restarted or replaced, and cannot tell; nor can one that
+        does not let this user ask.
+        """
+        if self._channel is None:
+            return False
+        channels = (self._names.requests(self.stream_id), self._channel)
+        try:
+            _, publishers, _, listeners = await self._link.send("PUBSUB", "NUMSUB", *channels)
+        except BackendUnavailableError:
+            raise
+        except BackendError:
+            return False
+        return bool(listeners and not publishers)
 
     async def _ask(self, request: Request, inbox: Inbox) -> bool:
         channel, message = self._names.requests(self.stream_id), request.encode()
@@ -310,7 +329,7 @@ class NpmStream:
         """
         state = await self._link.patiently(self._follower.look)
         is_done = state is Sentinel.DONE  # its word about the end was lost, or it died before; all else was said
-        is_lost = not is_done and not await self._link.patiently(self._follower.has_publisher)
+        is_lost = not is_done and await self._link.patiently(self._follower.is_deserted)
         self._look_at = anyio.current_time() + self._check_interval
         if inbox.beats != self._beats or inbox.has_missed or not self._doubts.are_enough(is_done, is_lost):
             return False
