@@ -1,7 +1,7 @@
-"""Measure sharing a Redis with Node services that use the npm package ``resumable-stream``, on a server started for that.
+"""Measure sharing a Redis with Node services that use the npm package, on a server started for that.
 
-Run it from the root of the repository: ``python -m benchmarks.interop [--quick]``; it needs Node and npm. Each figure is
-sampled in turn with the others, so what else the machine does meets all of them.
+Run it from the root of the repository: ``python -m benchmarks.interop [--quick]``; it needs Node and npm. Each figure
+is sampled in turn with the others, so what else the machine does meets all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import platform
 import secrets
 import statistics
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -90,12 +89,13 @@ async def _measure(plan: Plan) -> None:
         }
         for name, samples in (await _alternate(plan.repeats, samplers)).items():
             _print_row(f"CPU of publishing {plan.published:,} chunks: {name}", samples, "s")
-        samplers = {
-            "not offered": lambda: _commands(plan, plain),
-            "offered, and nobody listens": lambda: _commands(plan, offering),
-        }
-        for name, samples in (await _alternate(plan.repeats, samplers)).items():
-            _print_row(f"commands for a stream of one chunk: {name}", samples, "commands")
+    async with (
+        NpmStreams(plan.url, key_prefix=prefix) as npm,
+        ResumableStreamContext.from_url("memory://", companion=npm.offer) as offering,
+    ):
+        samplers = {"offered": lambda: _commands(plan, offering)}
+        for samples in (await _alternate(plan.repeats, samplers)).values():
+            _print_row(f"commands of an offer, for {plan.published:,} chunks", samples, "commands")
 
 
 async def _alternate(repeats: int, samplers: dict[str, Sampler]) -> dict[str, list[float]]:
@@ -154,13 +154,13 @@ async def _publish(plan: Plan, context: ResumableStreamContext) -> float:
 
 
 async def _commands(plan: Plan, context: ResumableStreamContext) -> float:
-    """Publish a stream, wait until nothing is said of it any more, and count what clients sent."""
+    """Publish a stream whose log is elsewhere, wait until nothing is said of it any more, and count what was sent."""
     name = secrets.token_hex(8)
     async with Redis.from_url(plan.url, protocol=2) as client:
         await client.config_resetstat()
-        async for _ in await context.create_new_resumable_stream(name, lambda: _chunks(1)):
+        async for _ in await context.create_new_resumable_stream(name, lambda: _chunks(plan.published)):
             pass
-        await anyio.sleep(0.2)  # clean-up that nobody waits for
+        await anyio.sleep(0.2)  # for what nobody waits for
         sent = await client.info("commandstats")
     ours = ("cmdstat_evalsha", "cmdstat_subscribe", "cmdstat_unsubscribe")
     return float(sum(sent[name]["calls"] for name in ours if name in sent))
@@ -184,14 +184,13 @@ async def _print_conditions(plan: Plan) -> None:
     async with Redis.from_url(plan.url, protocol=2) as client:
         about = await client.info("server")
     packages = json.loads((NODE / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    node = (await anyio.run_process(["node", "--version"])).stdout.decode().strip()
     print(f"date      {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, load {os.getloadavg()[0]:.1f} at the start")
     print(f"python    {platform.python_version()}, redis-py {version('redis')}, hiredis {version('hiredis')}")
     print(f"node      {node}, {', '.join(f'{name} {number}' for name, number in packages.items())}")
     print(f"server    {about.get('valkey_version', about['redis_version'])}")
-    print(
-        f"samples   {plan.repeats} of each, of {plan.followed:,} and {plan.published:,} chunks of {_CHUNK_BYTES} bytes"
-    )
+    counts = f"{plan.followed:,} chunks with a follower, {plan.published:,} without"
+    print(f"samples   {plan.repeats} of each; {counts}, of {_CHUNK_BYTES} bytes")
 
 
 def _print_row(name: str, samples: list[float], unit: str) -> None:
