@@ -82,6 +82,7 @@ def test_requests_are_understood(message: object, skip: int) -> None:
         b'{"listenerId": "l", "skipCharacters": Infinity}',
         b'{"listenerId": "' + b"l" * 513 + b'"}',
         b'{"listenerId": "\\ud800"}',
+        b"[" * 100_000,
     ],
 )
 def test_what_is_no_request_is_refused(message: bytes) -> None:

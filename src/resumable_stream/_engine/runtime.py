@@ -281,23 +281,32 @@ class Runtime:
     ) -> None:
         """Acquire in a task of the context, so that a caller who leaves does not leave a stream without publisher."""
         try:
+            acquired, companion = await self._publish_if_acquired(stream_id, claim, source)
+            if companion is not None:
+                await companion.entered()
+            _settle(outcome, acquired)
+        except Exception as error:  # noqa: BLE001  # a task boundary: the caller gets it
+            _settle(outcome, error)
+        finally:
+            _settle(outcome, ContextClosedError("the context was left"))
+
+    async def _publish_if_acquired(
+        self, stream_id: str, claim: Claim, source: Source
+    ) -> tuple[Acquired, Companion | None]:
+        companion = None
+        try:
             acquired = await self._ask(claim, stream_id)
             if acquired.is_publisher and acquired.info is not None:
                 if acquired.info.is_running:
                     companion = self._publish(acquired.info, source)
-                    if companion is not None:
-                        await companion.entered()
                 else:  # the answer took longer than the lease
                     acquired = acquired._replace(is_publisher=False)
-            _settle(outcome, acquired)
-        except Exception as error:  # noqa: BLE001  # a task boundary: the caller gets it
-            _settle(outcome, error)
+            return acquired, companion
         finally:
             self._opening[stream_id] -= 1
             if not self._opening[stream_id]:
                 del self._opening[stream_id]
                 self._noticed.discard(stream_id)
-            _settle(outcome, ContextClosedError("the context was left"))
 
     def _publish(self, info: StreamInfo, source: Source) -> Companion | None:
         tasks = self._open_tasks()

@@ -198,8 +198,8 @@ class Follower:
 
     async def _ask(self, request: Request, inbox: Inbox) -> bool:
         channel, message = self._names.requests(self.stream_id), request.encode()
-        last, backoff = self._names.last(request.listener_id), Backoff()
-        while not await self._link.run("publish", last, channel, "request", message, _REQUEST_EXPIRY):
+        asked, backoff = self._names.asked(request.listener_id), Backoff()
+        while not await self._link.run("publish", asked, channel, "request", message, _REQUEST_EXPIRY):
             if await self.look() is not Sentinel.RUNNING:
                 return False
             await anyio.sleep(backoff.next_delay())
@@ -339,6 +339,8 @@ class NpmStream:
 
     async def _join_again(self) -> None:
         joined = await self._link.patiently(partial(self._follower.join, self._position), self._follower.reply_timeout)
+        if self._is_over:
+            return
         if joined is Joined.NOBODY_ANSWERS:
             raise PublisherLostError(self.stream_id)
         if joined is not Joined.YES:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -182,11 +183,10 @@ class Offer:
                 await self._has_heard_all.wait()
 
     async def _is_over(self) -> bool:
-        try:
+        with anyio.move_on_after(_FINISH_TIMEOUT), suppress(ResumableStreamError):
             info = await self._context.info(self.stream_id)
-        except ResumableStreamError:
-            return True  # as far as this process can tell
-        return info is None or not info.is_running
+            return info is None or not info.is_running
+        return True  # as far as this process can tell
 
     async def _withdraw(self) -> None:
         self._is_withdrawn = True

@@ -69,8 +69,12 @@ class Names:
         return f"{self._base}:chunk:{listener_id}"
 
     def last(self, listener_id: str) -> str:
-        """A key of ours, which the npm package does not have: what was published last to a listener, or by it."""
+        """A key of ours, which the npm package does not have: what was published last to a listener."""
         return f"{self._base}:last:{listener_id}"
+
+    def asked(self, listener_id: str) -> str:
+        """Another one: whether a listener of ours was heard."""
+        return f"{self._base}:asked:{listener_id}"
 
 
 class Request(NamedTuple):
@@ -94,7 +98,10 @@ class Request(NamedTuple):
         Raises:
             ValueError: The message is none of this protocol.
         """
-        words: object = json.loads(message)
+        try:
+            words: object = json.loads(message)
+        except RecursionError as error:
+            raise ValueError("no request of a listener") from error
         listener_id = words.get("listenerId") if isinstance(words, dict) else None
         if not isinstance(words, dict) or not _is_name(listener_id):
             raise ValueError("no request of a listener")

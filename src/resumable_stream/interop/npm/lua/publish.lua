@@ -1,6 +1,6 @@
 -- Publish a message, unless that was done by an earlier call whose reply was lost. One that nobody heard may be repeated.
 --
--- KEYS  1 the name of the last message to this listener, or from it
+-- KEYS  1 where the name of the last message to this listener is kept, or of the one from it
 -- ARGV  1 channel  2 name of the message  3 message  4 how long to keep the name, in milliseconds
 -- Returns how many heard it
 
