@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -30,3 +32,14 @@ async def rest(stream: NpmStream) -> str:
     """The text to the end."""
     with anyio.fail_after(20):
         return "".join([text async for text in stream])
+
+
+@asynccontextmanager
+async def user_who_may(client: Redis, store: InRedis, *rules: str) -> AsyncIterator[str]:
+    """Makes a user of the server with limited rights; the URL with which it comes in."""
+    name = f"user-{uuid.uuid4().hex}"
+    await client.execute_command("ACL", "SETUSER", name, "on", ">secret", "~*", *rules)
+    try:
+        yield store.url.replace("redis://", f"redis://{name}:secret@")
+    finally:
+        await client.execute_command("ACL", "DELUSER", name)

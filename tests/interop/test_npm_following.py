@@ -28,7 +28,7 @@ from resumable_stream import (
 from resumable_stream.interop.npm import NpmStream, NpmStreams
 from resumable_stream.testing import TcpProxy
 from tests.interop.by_hand import A_DAY, Publisher, until
-from tests.interop.conftest import npm_streams, rest
+from tests.interop.conftest import npm_streams, rest, user_who_may
 from tests.servers import free_port
 from tests.stores import InRedis
 
@@ -210,6 +210,29 @@ async def test_a_dead_publisher_is_found_out_by_impatient_readers(redis_store: I
 
         with anyio.fail_after(10), pytest.raises(PublisherLostError):
             await read_impatiently()
+
+
+async def test_a_user_who_may_not_look(redis_store: InRedis, publisher: Publisher, client: Redis) -> None:
+    """A user who may not ask who listens can follow all the same, and takes nobody for dead."""
+    async with user_who_may(client, redis_store, "&*", "+@all", "-pubsub") as url, npm_streams(redis_store, url) as npm:
+        async with publisher.listening():
+            await publisher.claim()
+            stream = await resumed(npm)
+            await publisher.say("text")
+            assert await anext(stream) == "text"
+        with anyio.move_on_after(0.5) as waiting:
+            await anext(stream)
+        assert waiting.cancelled_caught
+        await publisher.end()
+        assert await rest(stream) == ""
+
+
+async def test_a_user_who_may_not_listen(redis_store: InRedis, publisher: Publisher, client: Redis) -> None:
+    """A user who may not subscribe is told so by an error."""
+    await publisher.claim()
+    async with user_who_may(client, redis_store, "resetchannels", "+@all") as url, npm_streams(redis_store, url) as npm:
+        with pytest.raises(BackendError):
+            await npm.resume_existing_stream("s")
 
 
 async def test_a_silent_publisher_is_not_lost(redis_store: InRedis, publisher: Publisher) -> None:

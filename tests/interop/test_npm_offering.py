@@ -16,7 +16,7 @@ from resumable_stream import ContextClosedError, JSONCodec, ResumableStreamConte
 from resumable_stream.interop.npm import NpmStreams, offering
 from resumable_stream.testing import TcpProxy
 from tests.interop.by_hand import A_DAY, Listener, listening, until
-from tests.interop.conftest import npm_streams, rest
+from tests.interop.conftest import npm_streams, rest, user_who_may
 from tests.interop.dying import offering_process
 from tests.servers import binaries, running
 from tests.stores import InRedis
@@ -233,6 +233,34 @@ async def test_an_id_that_is_taken(
         assert await listener.ask() == 0
         assert await collect(stream) == ["a", "b", "c"]
     assert await client.get(sentinel_of(redis_store)) == word
+
+
+async def test_a_user_who_may_not_listen(redis_store: InRedis, client: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """Where Redis refuses the subscription, nothing is offered: the log says so, and the stream goes on."""
+    async with (
+        user_who_may(client, redis_store, "resetchannels", "+@all") as url,
+        npm_streams(redis_store, url) as npm,
+        context_of(redis_store, npm) as context,
+    ):
+        stream = await context.resumable_stream("s", factory_of("abc"))
+        assert "Redis refuses the subscription" in caplog.text
+        assert await client.get(sentinel_of(redis_store)) is None
+        assert await collect(stream) == ["a", "b", "c"]
+
+
+async def test_a_user_who_may_not_write(redis_store: InRedis, client: Redis, caplog: pytest.LogCaptureFixture) -> None:
+    """Where Redis refuses to say that the stream runs, the log says so, and the stream goes on."""
+    async with (
+        user_who_may(client, redis_store, "&*", "+@all", "-set") as url,
+        npm_streams(redis_store, url, lease=0.1) as npm,
+        context_of(redis_store, npm) as context,
+    ):
+        tap = Tap("a")
+        stream = await context.resumable_stream("s", tap)
+        assert "is not offered to Node yet" in caplog.text
+        tap.end()
+        assert await collect(stream) == ["a"]
+    assert "it is not said to Node that stream s is over: BackendError" in caplog.text
 
 
 async def test_a_takeover_is_offered(redis_store: InRedis, client: Redis) -> None:
