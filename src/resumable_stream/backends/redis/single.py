@@ -29,28 +29,38 @@ class SingleServer(Servers):
     """
 
     def __init__(self, connect: Connect, replicas: Replicas, master: SentinelMaster | None = None) -> None:
-        self.make_connection = connect
-        self.master = master
+        self._connect = connect
         self._replicas = replicas
+        self._master = master
         self._appending: DirectConnection | None = None
         self._reading: SharedConnections | None = None
         self._listener: Listener | None = None
 
+    @property
+    def make_connection(self) -> Connect:
+        """Makes a connection to it, for who needs one beside these."""
+        return self._connect
+
+    @property
+    def master(self) -> SentinelMaster | None:
+        """Knows when it is another one; ``None`` if it always is the same."""
+        return self._master
+
     @override
     async def connect(self, notices: str, on_notice: OnMessage) -> None:
-        self._appending = DirectConnection(self.make_connection, self._replicas.reply_timeout)
-        self._reading = SharedConnections(self.make_connection)
-        self._listener = Listener(self.make_connection)
-        if self.master is not None:
-            await self.master.open(self._reconnect)
+        self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)
+        self._reading = SharedConnections(self._connect)
+        self._listener = Listener(self._connect)
+        if self._master is not None:
+            await self._master.open(self._reconnect)
         await send(self._reading, "PING")
         await self._listener.open()
         await self._listener.subscribe_if_allowed(Subscription.to_notices(notices, on_notice))
 
     @override
     async def aclose(self) -> None:
-        if self.master is not None:
-            await self.master.aclose()
+        if self._master is not None:
+            await self._master.aclose()
         if self._listener is not None:
             await self._listener.aclose()
         for part in (self._appending, self._reading):
