@@ -21,6 +21,7 @@ from resumable_stream import (
 from resumable_stream.chat import ResumableChat
 from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.interop.npm import NpmStream, NpmStreams
+from resumable_stream.testing import TcpProxy
 from tests.e2e.npm_peer import ENTRIES, Peer, peer
 from tests.interop.dying import offering_process
 from tests.servers import Server, binaries, running
@@ -61,7 +62,7 @@ async def node(entry: str, redis_server: Server, prefix: str) -> AsyncIterator[P
 @pytest.fixture
 async def npm(redis_server: Server, prefix: str) -> AsyncIterator[NpmStreams]:
     """What is tested, with some impatience."""
-    async with NpmStreams(redis_server.url, key_prefix=prefix, check_interval=0.3, lease=1.0) as made:
+    async with NpmStreams(redis_server.url, key_prefix=prefix, check_interval=0.3, lease=1.0, reply_timeout=30) as made:
         yield made
 
 
@@ -182,6 +183,32 @@ async def test_a_node_process_is_killed(node: Peer, npm: NpmStreams) -> None:
         await npm.resume_existing_stream("s")
 
 
+async def test_python_follows_node_on_a_bad_network(node: Peer, redis_server: Server, prefix: str) -> None:
+    """Though the connection of a follower is cut again and again, it gets everything, once, and in order."""
+    async with (
+        TcpProxy("127.0.0.1", redis_server.port) as proxy,
+        NpmStreams(f"redis://127.0.0.1:{proxy.port}/0", key_prefix=prefix) as npm,
+    ):
+        await in_node(node)
+        stream = await npm.resume_existing_stream("s")
+        assert stream is not None
+        expected = text = ""
+        for number in range(40):
+            chunks = [f"{number}-{index}😀 " for index in range(25)]
+            await node.call("push", id="s", chunks=chunks)
+            expected += "".join(chunks)
+            if number % 3 != 1:
+                await proxy.cut()
+            with anyio.move_on_after(0.005 * (number % 5)):
+                while len(text) < len(expected):
+                    text += await anext(stream)
+        with anyio.fail_after(30):
+            while len(text) < len(expected):
+                text += await anext(stream)
+        await node.call("end", id="s")
+        assert text + await rest(stream) == expected
+
+
 # Python publishes and Node follows
 
 
@@ -248,6 +275,31 @@ async def test_node_gets_many_chunks(node: Peer, context: ResumableStreamContext
     tap.end(*chunks)
     for one in told:
         assert await one.to_the_end() == "".join(chunks)
+
+
+async def test_node_follows_python_on_a_bad_network(node: Peer, redis_server: Server, prefix: str) -> None:
+    """Though a publisher is cut off again and again, its listeners get everything, once, and in order."""
+    tap = Tap()
+    async with (
+        TcpProxy("127.0.0.1", redis_server.port) as proxy,
+        NpmStreams(f"redis://127.0.0.1:{proxy.port}/0", key_prefix=prefix) as npm,
+        ResumableStreamContext.from_url("memory://", companion=npm.offer) as context,
+    ):
+        await context.resumable_stream("s", tap)
+        told = [await node.follow("s") for _ in range(3)]
+        expected = ""
+        for number in range(40):
+            chunks = [f"{number}-{index}😀 " for index in range(25)]
+            tap.let(*chunks)
+            expected += "".join(chunks)
+            await anyio.sleep(0.003 * (number % 5))
+            if number % 3 != 1:
+                await proxy.cut()
+        for one in told:
+            await one.has(expected)
+        tap.end()
+        for one in told:
+            assert await one.to_the_end() == expected
 
 
 async def test_node_looks_and_leaves(node: Peer, npm: NpmStreams, context: ResumableStreamContext) -> None:

@@ -275,6 +275,25 @@ async def test_an_interrupted_connection(redis_store: InRedis, publisher: Publis
         assert [request.get("skipCharacters") for request in publisher.requests] == [1, 5, 7, 9]
 
 
+async def test_a_cancelled_read_after_an_interruption(redis_store: InRedis, publisher: Publisher) -> None:
+    """A read that is cancelled while it asks again leaves that to the next one."""
+    async with publisher.listening(), behind_proxy(redis_store) as (npm, proxy):
+        await publisher.claim()
+        stream = await resumed(npm)
+        expected = text = ""
+        for seconds in (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1):
+            await proxy.cut()
+            await publisher.say(f"{seconds} ")
+            expected += f"{seconds} "
+            with anyio.move_on_after(seconds):
+                text += await anext(stream)
+        with anyio.fail_after(20):
+            while len(text) < len(expected):
+                text += await anext(stream)
+        await publisher.end()
+        assert text + await rest(stream) == expected
+
+
 async def test_an_end_while_the_connection_is_interrupted(redis_store: InRedis, publisher: Publisher) -> None:
     """What was said during an interruption cannot be had after the end: an error, and no text with a hole."""
     async with publisher.listening(), behind_proxy(redis_store) as (npm, proxy):

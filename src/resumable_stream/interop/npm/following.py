@@ -148,7 +148,7 @@ class Follower:
         request = Request(str(uuid4()), skip)
         self.leave()
         inbox, channel = Inbox(), self._names.chunks(request.listener_id)
-        self.inbox, self._channel = inbox, channel
+        self._channel = channel
         self._link.call_on_close(self, inbox.close)
         has_joined = False
         try:
@@ -159,6 +159,7 @@ class Follower:
             if not has_joined:
                 self.leave()
         if has_joined:
+            self.inbox = inbox  # not before: a reader that was cancelled meanwhile is to find that it has to join
             return Joined.YES
         state = await self.look()
         if state is Sentinel.RUNNING:
