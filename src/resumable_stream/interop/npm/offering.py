@@ -274,16 +274,19 @@ class _Delivery:
     async def _say(self, message: bytes) -> bool:
         """Publish a frame, once; false: nobody hears. A listener that lost its connection has a while to come back."""
         self._number += 1
-        backoff, failing_since = Backoff(), anyio.current_time()
+        backoff, away_since, gone_since = Backoff(), anyio.current_time(), 0.0
         while True:
+            now = anyio.current_time()
             try:
                 args = (self._channel, self._number, message, _LAST_EXPIRY)
                 if await self._link.run("publish", self._last, *args):
                     return True
-                patience = _GONE_TIMEOUT
             except BackendUnavailableError:
-                patience = _OUTAGE_TIMEOUT
-            if anyio.current_time() - failing_since > patience:
+                gone_since, is_hopeless = 0.0, now - away_since > _OUTAGE_TIMEOUT
+            else:  # after an outage, listeners may need longer than we do to connect again
+                gone_since = gone_since or now
+                is_hopeless = now - gone_since > _GONE_TIMEOUT
+            if is_hopeless:
                 return False
             await anyio.sleep(backoff.next_delay())
 
