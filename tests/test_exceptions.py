@@ -15,12 +15,14 @@ from resumable_stream.exceptions import (
     ResumableStreamError,
     StreamExistsError,
     StreamGoneError,
+    StreamNotFoundError,
 )
 
 ERRORS = [
     LimitExceededError("max_chunk_bytes", 5),
     StreamExistsError("s"),
     StreamGoneError("s"),
+    StreamNotFoundError("s"),
     PublisherFailedError("s", "ValueError", "no"),
     PublisherLostError("s"),
 ]

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "answers": {"exceptions", "protocols"},
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "sync", "types"},
     "integrations": {"chat", "exceptions", "http", "stream", "sync"},
+    "interop": {"_core", "_engine", "backends", "context", "exceptions", "types"},  # and nobody imports it
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
 }
 
@@ -53,6 +54,7 @@ MAY_USE = {
     "answers": {"anyio"},
     "http": {"anyio"},
     "integrations": {"anyio", "aiohttp", "django", "fastapi", "flask", "litestar", "quart", "sanic", "starlette"},
+    "interop": {"anyio", "redis"},
 }
 
 # Of each integration whose framework is not its name, what it uses; and what it may have of other integrations.

@@ -27,6 +27,7 @@ from .exceptions import (
     ResumableStreamError,
     StreamExistsError,
     StreamGoneError,
+    StreamNotFoundError,
 )
 from .stream import ResumableStream
 from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, StreamRole, StreamState
@@ -61,6 +62,7 @@ __all__ = [
     "StreamExistsError",
     "StreamGoneError",
     "StreamInfo",
+    "StreamNotFoundError",
     "StreamRole",
     "StreamState",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typing_extensions import Self, TypedDict, Unpack
 
@@ -37,6 +39,10 @@ _MAX_SECONDS = 10 * 366 * 86400  # Redis cannot count to everything that a float
 _logger = logging.getLogger("resumable_stream")
 
 
+Companion: TypeAlias = Callable[["ResumableStreamContext", str], AbstractAsyncContextManager[object]]
+"""Called with a context and the id of a stream; returns what goes on beside its publisher."""
+
+
 class Settings(TypedDict, total=False):
     """What `ResumableStreamContext` can be told, all of it optional. Times are in seconds."""
 
@@ -58,6 +64,11 @@ class Settings(TypedDict, total=False):
     """Bounds on what is accepted and held."""
     codec: Codec | None
     """Turns other values into chunks. ``None``, the default: chunks are `str` or `bytes`, as the factory made them."""
+    companion: Companion | None
+    """What is to go on beside each stream that this context publishes: called with the context and the stream's id, it
+    returns an asynchronous context manager. That is entered before the call that made the context the publisher
+    returns, after a takeover too, and left when the publisher is over: the stream has ended then, or is somebody
+    else's. Whatever it does, the stream goes on: an error is logged, and it is waited for five seconds at most."""
 
 
 class ResumableStreamContext:
@@ -106,7 +117,10 @@ class ResumableStreamContext:
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)
         self._retention = terms.retention
-        self._runtime = Runtime(backend, self._limits, terms)
+        companion: Companion | None = settings.get("companion")
+        if companion is not None and not callable(companion):
+            raise InvalidSettingError(f"companion is callable, which {type(companion).__name__} is not")
+        self._runtime = Runtime(backend, self._limits, terms, companion and partial(companion, self))
 
     @classmethod
     def from_url(

@@ -17,6 +17,7 @@
     ├── ConcurrentReadError (RuntimeError)  two tasks read one `ResumableStream` at the same time
     ├── BlockingCallError (RuntimeError)    a method of `resumable_stream.sync` would block an event loop
     ├── StreamExistsError                   a new stream was asked for, and the id is taken
+    ├── StreamNotFoundError (LookupError)   there is no stream of this id
     ├── StreamGoneError (LookupError)       the stream was deleted or expired while it was being read
     ├── PublisherError                      the stream ended without being done; all its chunks were delivered
     │   ├── PublisherFailedError            its factory raised
@@ -68,6 +69,7 @@ __all__ = [
     "ResumableStreamError",
     "StreamExistsError",
     "StreamGoneError",
+    "StreamNotFoundError",
 ]
 
 
@@ -156,6 +158,21 @@ class StreamExistsError(ResumableStreamError):
 
     def __str__(self) -> str:
         return f"stream {self.stream_id!r} exists"
+
+
+class StreamNotFoundError(ResumableStreamError, LookupError):
+    """There is no stream of this id, and no word of one that was. Raised where ``None`` says that one is over.
+
+    Attributes:
+        stream_id: That id.
+    """
+
+    def __init__(self, stream_id: str) -> None:
+        super().__init__(stream_id)
+        self.stream_id = stream_id
+
+    def __str__(self) -> str:
+        return f"there is no stream {self.stream_id!r}"
 
 
 class StreamGoneError(ResumableStreamError, LookupError):

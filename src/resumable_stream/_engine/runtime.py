@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from ..exceptions import (
     StreamGoneError,
 )
 from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState
+from .companion import Companion
 from .feed import Feed, block_of
 from .flusher import Flusher
 from .hub import Hub
@@ -111,8 +113,15 @@ class Runtime:
     reach them, and a context may be left by another task than the one that entered it, as test fixtures do.
     """
 
-    def __init__(self, backend: StreamBackend, limits: Limits, terms: Terms) -> None:
+    def __init__(
+        self,
+        backend: StreamBackend,
+        limits: Limits,
+        terms: Terms,
+        companion: Callable[[str], AbstractAsyncContextManager[object]] | None = None,
+    ) -> None:
         self._backend = backend
+        self._make_companion = companion
         self._limits = limits
         self._terms = terms
         self._check_interval = terms.lease / _RENEWALS_PER_LEASE
@@ -272,23 +281,34 @@ class Runtime:
     ) -> None:
         """Acquire in a task of the context, so that a caller who leaves does not leave a stream without publisher."""
         try:
-            acquired = await self._ask(claim, stream_id)
-            if acquired.is_publisher and acquired.info is not None:
-                if acquired.info.is_running:
-                    self._publish(acquired.info, source)
-                else:  # the answer took longer than the lease
-                    acquired = acquired._replace(is_publisher=False)
+            acquired, companion = await self._publish_if_acquired(stream_id, claim, source)
+            if companion is not None:
+                await companion.entered()
             _settle(outcome, acquired)
         except Exception as error:  # noqa: BLE001  # a task boundary: the caller gets it
             _settle(outcome, error)
+        finally:
+            _settle(outcome, ContextClosedError("the context was left"))
+
+    async def _publish_if_acquired(
+        self, stream_id: str, claim: Claim, source: Source
+    ) -> tuple[Acquired, Companion | None]:
+        companion = None
+        try:
+            acquired = await self._ask(claim, stream_id)
+            if acquired.is_publisher and acquired.info is not None:
+                if acquired.info.is_running:
+                    companion = self._publish(acquired.info, source)
+                else:  # the answer took longer than the lease
+                    acquired = acquired._replace(is_publisher=False)
+            return acquired, companion
         finally:
             self._opening[stream_id] -= 1
             if not self._opening[stream_id]:
                 del self._opening[stream_id]
                 self._noticed.discard(stream_id)
-            _settle(outcome, ContextClosedError("the context was left"))
 
-    def _publish(self, info: StreamInfo, source: Source) -> None:
+    def _publish(self, info: StreamInfo, source: Source) -> Companion | None:
         tasks = self._open_tasks()
         feed = tasks.hub.publish(info)
 
@@ -316,11 +336,15 @@ class Runtime:
             on_lease_lapsed=self._acquire_again,
         )
         self._publishers.add(publisher)
-        tasks.runs.start_soon(self._run_publisher, publisher)
+        companion = Companion(info.stream_id, self._make_companion) if self._make_companion else None
+        if companion is not None:
+            tasks.runs.start_soon(companion.run)
+        tasks.runs.start_soon(self._run_publisher, publisher, companion)
         if self._is_drained:
             publisher.leave()
         elif info.stream_id in self._noticed:
             publisher.on_notice()
+        return companion
 
     async def _read_all(self, info: StreamInfo) -> list[RawChunk]:
         """Return the chunks that were logged before this epoch."""
@@ -336,10 +360,12 @@ class Runtime:
             chunks += block.chunks
         return chunks
 
-    async def _run_publisher(self, publisher: Publisher) -> None:
+    async def _run_publisher(self, publisher: Publisher, companion: Companion | None) -> None:
         try:
             await publisher.run(self._terms.outage_timeout)
         finally:
+            if companion is not None:
+                companion.leave()
             self._publishers.discard(publisher)
             self._disown(publisher)
 

@@ -36,6 +36,16 @@ class SingleServer(Servers):
         self._reading: SharedConnections | None = None
         self._listener: Listener | None = None
 
+    @property
+    def make_connection(self) -> Connect:
+        """Makes a connection to it, for who needs one beside these."""
+        return self._connect
+
+    @property
+    def master(self) -> SentinelMaster | None:
+        """Knows when it is another one; ``None`` if it always is the same."""
+        return self._master
+
     @override
     async def connect(self, notices: str, on_notice: OnMessage, on_interrupted: OnInterrupted) -> None:
         self._appending = DirectConnection(self._connect, self._replicas.reply_timeout)

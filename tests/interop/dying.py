@@ -1,0 +1,49 @@
+"""A process that offers a stream, for tests to kill: ``python -m tests.interop.dying URL PREFIX LEASE``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from resumable_stream import ResumableStreamContext
+from resumable_stream.interop.npm import NpmStreams
+from tests.streams import Tap
+
+_ROOT = Path(__file__).parents[2]
+
+
+@asynccontextmanager
+async def offering_process(url: str, prefix: str, lease: float) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the process, which offers stream s with some text in it; end it in the end."""
+    command = [sys.executable, "-m", "tests.interop.dying", url, prefix, str(lease)]
+    process = await asyncio.create_subprocess_exec(*command, cwd=_ROOT, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        with anyio.fail_after(30):
+            assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        with anyio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _main(url: str, prefix: str, lease: str) -> None:
+    async with (
+        NpmStreams(url, key_prefix=prefix, lease=float(lease)) as npm,
+        ResumableStreamContext.from_url("memory://", companion=npm.offer) as context,
+    ):
+        await context.resumable_stream("s", Tap("some text"))
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await anyio.sleep(60)
+
+
+if __name__ == "__main__":
+    anyio.run(_main, sys.argv[1], sys.argv[2], sys.argv[3])
