@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import anyio
 from redis.exceptions import NoScriptError
 
-from ...backends.redis.connections import Command, Connect, DirectConnection, make_closed_error
+from ...backends.redis.connections import Connect, DirectConnection, make_closed_error
 from ...backends.redis.errors import translated_errors
 from ...backends.redis.scripts import Script
+from ...backends.redis.wire import Command
 from ...exceptions import ContextClosedError
 
 _SCRIPTS = ("claim", "finish", "publish")

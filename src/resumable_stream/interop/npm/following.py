@@ -171,7 +171,7 @@ class Follower:
         channel, self._channel = self._channel, None
         self._link.call_on_close(self, None)
         if channel is not None:
-            self._link.unsubscribe_soon(channel)
+            self._link.unsubscribe(channel)
 
     async def look(self) -> Sentinel:
         """Return what is said of the stream."""

@@ -49,7 +49,6 @@ class Link:
         self._commands: Commands | None = None
         self._tasks: TaskGroup | None = None
         self._host: asyncio.Task[None] | None = None
-        self._unwanted: list[str] = []
         self._on_close: dict[object, Callable[[], None]] = {}
 
     async def open(self, *services: Service) -> None:
@@ -63,7 +62,6 @@ class Link:
             raise ContextClosedError("it is open already: enter it once")
         make_connection, master = self._servers.make_connection, self._servers.master
         self._listener, self._commands = Listener(make_connection), Commands(make_connection)
-        self._unwanted, self._has_unwanted = [], anyio.Event()
         started, self._leaving = anyio.Event(), anyio.Event()
         self._host = asyncio.create_task(self._run(started, (self._commands.run, *services)), name="npm streams")
         try:
@@ -152,11 +150,10 @@ class Link:
         self._tasks.start_soon(call, *args)
         return True
 
-    def unsubscribe_soon(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         """Let go of a channel; nobody waits for it. May be called from a callback of the event loop."""
-        if self.is_open:
-            self._unwanted.append(channel)
-            self._has_unwanted.set()
+        if self._listener is not None:
+            self._listener.unsubscribe(channel)
 
     def call_on_close(self, who: object, call: Callable[[], None] | None) -> None:
         """Have something called when this is closed; with ``None``, no more."""
@@ -164,15 +161,6 @@ class Link:
             self._on_close.pop(who, None)
         else:
             self._on_close[who] = call
-
-    async def _unsubscribe_unwanted(self) -> None:
-        while True:
-            channels, self._unwanted = self._unwanted, []
-            for channel in channels:
-                await self.listener.unsubscribe(channel)
-            if not self._unwanted:
-                self._has_unwanted = anyio.Event()
-                await self._has_unwanted.wait()
 
     def _reconnect(self) -> None:
         """The master is another one."""
@@ -183,7 +171,7 @@ class Link:
     async def _run(self, started: anyio.Event, services: tuple[Service, ...]) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                for service in (*services, self._unsubscribe_unwanted):
+                for service in services:
                     tasks.start_soon(service)
                 self._tasks = tasks
                 started.set()

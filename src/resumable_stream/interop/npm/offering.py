@@ -127,11 +127,11 @@ class Offer:
         """
         self._offers.add(self)
         with anyio.move_on_after(_BEGIN_TIMEOUT):
-            await self._link.listener.adopt(self._subscription)
+            self._link.listener.adopt(self._subscription)
             await self._subscription.is_answered.wait()
             if self._subscription.refusal is not None:
                 _logger.warning("stream %s is not offered to Node: Redis refuses the subscription", self.stream_id)
-                await self._withdraw()
+                self._withdraw()
                 return
             try:
                 await self.take_answer(await reply_of(self.submit_claim()))
@@ -149,7 +149,7 @@ class Offer:
         except (BackendError, ContextClosedError) as error:
             _logger.warning("it is not said to Node that stream %s is over: %s", self.stream_id, type(error).__name__)
         finally:
-            await self._withdraw()
+            self._withdraw()
         if self._served:
             self._idle = anyio.Event()
             await self._idle.wait()
@@ -172,7 +172,7 @@ class Offer:
             self._is_claimed = True
         elif not self._is_ending and not self._is_withdrawn:
             _logger.warning("stream %s is not offered to Node: its id is taken there", self.stream_id)
-            await self._withdraw()
+            self._withdraw()
 
     async def _finish(self) -> None:
         """Say that the stream is over, and hear what was asked before that."""
@@ -188,10 +188,10 @@ class Offer:
             return info is None or not info.is_running
         return True  # as far as this process can tell
 
-    async def _withdraw(self) -> None:
+    def _withdraw(self) -> None:
         self._is_withdrawn = True
-        if self._offers.discard(self) and self._link.is_open:
-            await self._link.listener.unsubscribe(self._subscription.channel.decode())
+        if self._offers.discard(self):
+            self._link.unsubscribe(self._subscription.channel.decode())
 
     def _on_request(self, message: bytes) -> None:
         """Take a request. One that comes twice is answered once.
