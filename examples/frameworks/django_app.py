@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.urls import include, path
 
 from resumable_stream.integrations.django import ResumableStreamResponse, chat_routes, lifespan_of, position_of
@@ -15,15 +15,17 @@ django_settings.configure(
     SECRET_KEY="an example has no secrets",  # noqa: S106
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    MIDDLEWARE=["django.middleware.gzip.GZipMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
+    MIDDLEWARE=[
+        "django.middleware.gzip.GZipMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "resumable_stream.integrations.django.error_handler",
+    ],
 )
 
 
 async def count(request: HttpRequest, stream_id: str) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = await context.resumable_stream(stream_id, numbers, **position_of(request))
-    if stream is None:
-        raise Http404
     return ResumableStreamResponse(stream, wire=request.GET.get("wire", "sse"))  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.wsgi import get_wsgi_application
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.urls import include, path
 
 from resumable_stream.integrations.django_wsgi import ResumableStreamResponse, chat_routes, position_of
@@ -20,15 +20,17 @@ django_settings.configure(
     SECRET_KEY="an example has no secrets",  # noqa: S106
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,
-    MIDDLEWARE=["django.middleware.gzip.GZipMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
+    MIDDLEWARE=[
+        "django.middleware.gzip.GZipMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "resumable_stream.integrations.django_wsgi.error_handler",
+    ],
 )
 
 
 def count(request: HttpRequest, stream_id: str) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = context.resumable_stream(stream_id, numbers, **position_of(request))
-    if stream is None:
-        raise Http404
     wire: Any = request.GET.get("wire", "sse")
     return ResumableStreamResponse(stream, wire=wire, request=request)
 

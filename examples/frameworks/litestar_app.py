@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Litestar, Request, Router, get
-from litestar.exceptions import NotFoundException
 
-from resumable_stream.integrations.litestar import ResumableStreamResponse, chat_routes, lifespan_of, position_of
+from resumable_stream.integrations.litestar import (
+    ResumableStreamResponse,
+    chat_routes,
+    exception_handlers,
+    lifespan_of,
+    position_of,
+)
 
 from .shared import MAX_BODY_BYTES, chats, context, numbers, respond, settings, store, user_of
 
@@ -16,8 +21,6 @@ from .shared import MAX_BODY_BYTES, chats, context, numbers, respond, settings, 
 async def count(request: Request[Any, Any, Any]) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = await context.resumable_stream(request.path_params["stream_id"], numbers, **position_of(request))
-    if stream is None:
-        raise NotFoundException
     wire: Any = request.query_params.get("wire", "sse")
     return ResumableStreamResponse(stream, wire=wire)
 
@@ -26,4 +29,5 @@ routes = chat_routes(chats, respond, authenticate=user_of, settings=settings, ma
 app = Litestar(
     route_handlers=[Router("/api", route_handlers=[routes]), count],
     lifespan=[lifespan_of(store, context)],
+    exception_handlers=exception_handlers,
 )

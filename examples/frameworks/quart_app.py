@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from quart import Quart, abort, request
+from quart import Quart, request
 
-from resumable_stream.integrations.quart import ResumableStreamResponse, chat_routes, lifespan_of, position_of
+from resumable_stream.integrations.quart import (
+    ResumableStreamResponse,
+    chat_routes,
+    error_handler,
+    lifespan_of,
+    position_of,
+)
 
 from .shared import MAX_BODY_BYTES, chats, context, numbers, respond, settings, store, user_of
 
 app = Quart(__name__)
+app.register_error_handler(*error_handler)
 app.while_serving(lifespan_of(store, context))
 app.register_blueprint(
     chat_routes(chats, respond, authenticate=user_of, settings=settings, max_body_bytes=MAX_BODY_BYTES),
@@ -20,6 +27,4 @@ app.register_blueprint(
 async def count(stream_id: str) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = await context.resumable_stream(stream_id, numbers, **position_of(request))
-    if stream is None:
-        abort(404)
     return ResumableStreamResponse(stream, wire=request.args.get("wire", "sse"))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from examples.frameworks.shared import numbers
 from resumable_stream import JSONCodec, ResumableStreamContext, StreamState
 from resumable_stream.chat import ResumableChat
 from resumable_stream.chat.stores.redis import RedisChatStore
@@ -31,6 +32,22 @@ def test_stream_that_breaks_is_cut(server: str, app: str, tmp_path: Path) -> Non
             with pytest.raises(httpx.RemoteProtocolError):
                 list(broken_lines)
         assert client.get("/api/chats/failing").status_code == 200  # the server goes on
+
+
+@pytest.mark.parametrize(("server", "app"), PLACES)
+async def test_stream_that_is_kept_no_longer(server: str, app: str, redis_url: str, tmp_path: Path) -> None:
+    """A stream whose retention is over is answered with 204, on every wire, and is not made again."""
+    async with ResumableStreamContext.from_url(redis_url, codec=JSONCodec(), retention=0.0) as context:
+        async for _ in await context.create_new_resumable_stream("over", numbers):
+            pass
+        with serving(server, app, tmp_path, redis_url) as served, served.client() as client:
+            for wire in ("sse", "text", "ndjson"):
+                response = client.get("/count/over", params={"wire": wire})
+                assert (response.status_code, response.content) == (204, b"")
+                assert response.headers["cache-control"] == "no-store"
+        info = await context.info("over")
+    assert info is not None
+    assert info.epoch == 1
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["alone", "read"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -182,6 +183,35 @@ def test_any_stream(served: Served, client: httpx.Client) -> None:
     assert numbers == list(range(1, 11))
     lines = client.get("/count/s", params={"wire": "ndjson", "startIndex": -2}).iter_lines()
     assert [json.loads(line)["number"] for line in lines] == [9, 10]
+
+
+def test_bad_position_is_told(served: Served, client: httpx.Client) -> None:
+    """In a route of the application's own, a position that is none is told as in those of chats."""
+    served.let_go("numbers")
+    assert client.get("/count/bad").status_code == 200
+    for query, headers in [
+        ({"startIndex": "x"}, {}),
+        ({"startIndex": "99"}, {}),
+        ({"startIndex": "1", "resumeAt": "1"}, {}),
+        ({}, {"last-event-id": "junk"}),
+    ]:
+        _check_error(client.get("/count/bad", params=query, headers=headers), 400, "invalid_position")
+
+
+def test_nothing_more_has_no_body(served: Served, client: httpx.Client) -> None:
+    """Who has seen all of a stream gets 204, and not a byte behind its headers."""
+    served.let_go("numbers")
+    seen = last_id(client.get("/count/seen").text.splitlines())
+    sent = f"GET /count/seen HTTP/1.1\r\nhost: x\r\nconnection: close\r\nlast-event-id: {seen}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), timeout=20) as connection:
+        connection.sendall(sent.encode())
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    status, *headers = head.decode().lower().split("\r\n")
+    names = {line.partition(":")[0] for line in headers}
+    assert (status.split()[1], body) == ("204", b"")
+    assert not names & {"content-type", "content-length", "transfer-encoding"}, headers
+    assert client.get("/count/seen", headers={"last-event-id": seen}).status_code == 204
+    assert client.get("/api/chats").status_code == 200  # on the same connection
 
 
 def _check_error(response: httpx.Response, status: int, code: str) -> None:

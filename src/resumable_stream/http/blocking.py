@@ -97,13 +97,16 @@ class BlockingChatService:
 
 
 def blocking_stream_response(
-    stream: ResumableStream[Any],
+    stream: ResumableStream[Any] | None,
     settings: EventStreamSettings | None = None,
     wire: Wire = "sse",
     headers: Mapping[str, str] | None = None,
     environ: Mapping[str, Any] | None = None,
 ) -> BlockingResponse:
     """Return a response that sends any stream. See `stream_response`."""
+    if stream is None:
+        without = stream_response(None, settings, wire, headers)
+        return BlockingResponse(without.status, without.headers, b"")
     made: list[HTTPResponse] = []
 
     def framed(twin: Any) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from typing_extensions import Self, override
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -21,6 +22,7 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
@@ -28,7 +30,7 @@ from ..http.serving import Authenticate, user_of
 from ..http.serving import lifetime_of as lifespan_of
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "lifespan_of", "position_of"]
 
 
 class _Streamed(web.StreamResponse):
@@ -104,10 +106,10 @@ class ResumableStreamResponse(_Streamed):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
-    nothing else. `position_of` says where a client wants to go on.
+    nothing else. `position_of` says where a client wants to go on, and `error_handler` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -115,7 +117,7 @@ class ResumableStreamResponse(_Streamed):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -158,6 +160,22 @@ def position_of(request: web.BaseRequest) -> dict[str, Any]:
     return parse_reading(HTTPRequest(query=request.query, headers=request.headers))
 
 
+@web.middleware
+async def error_handler(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer as the routes of chats do if a request ends with an error of this library, as for a position that is none.
+
+    A middleware: ``web.Application(middlewares=[error_handler])``.
+    """
+    try:
+        return await handler(request)
+    except ResumableStreamError as error:
+        if request.writer.output_size > 0:
+            raise  # a handler has begun to send something else
+        return _as_response(error_response(error))
+
+
 def _handler(
     service: ChatService, route: Route, authenticate: Authenticate
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -167,8 +185,12 @@ def _handler(
             await user_of(authenticate, request),
             HTTPRequest(request.match_info, request.query, request.headers, request.content.iter_any(), request),
         )
-        if not isinstance(made.body, bytes):
-            return _Streamed(made)
-        return web.Response(body=made.body, status=made.status, headers=made.headers)
+        return _as_response(made)
 
     return handler
+
+
+def _as_response(made: HTTPResponse) -> web.StreamResponse:
+    if not isinstance(made.body, bytes):
+        return _Streamed(made)
+    return web.Response(body=made.body, status=made.status, headers=made.headers)

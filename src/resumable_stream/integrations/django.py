@@ -10,10 +10,13 @@ from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
+from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 from django.views.decorators.csrf import csrf_exempt
 from typing_extensions import override
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -23,6 +26,7 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
@@ -30,7 +34,7 @@ from ..http.asgi import ASGIApp, with_lifespan
 from ..http.serving import Authenticate, user_of
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "lifespan_of", "position_of"]
 
 
 class _Streamed(StreamingHttpResponse):
@@ -38,6 +42,8 @@ class _Streamed(StreamingHttpResponse):
         # Django's GZipMiddleware would hold back what is short, or end the file with each chunk: it lets alone what has
         # an encoding.
         super().__init__(made.body, status=made.status, headers={"content-encoding": "identity", **made.headers})
+        if "content-type" not in made.headers:  # 204 has none
+            del self.headers["content-type"]
         assert not isinstance(made.body, bytes)
         self._pieces = made.body
 
@@ -53,10 +59,10 @@ class ResumableStreamResponse(_Streamed):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
-    nothing else. `position_of` says where a client wants to go on.
+    nothing else. `position_of` says where a client wants to go on, and `error_handler` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -64,7 +70,7 @@ class ResumableStreamResponse(_Streamed):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -119,6 +125,21 @@ def position_of(request: HttpRequest) -> dict[str, Any]:
     return parse_reading(_neutral(request, {}))
 
 
+@sync_and_async_middleware
+def error_handler(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Answer as the routes of chats do if a view ends with an error of this library, such as a position that is none.
+
+    A middleware, under ASGI and WSGI: ``MIDDLEWARE = ["resumable_stream.integrations.django.error_handler"]``.
+    """
+    return _ErrorHandler(get_response)
+
+
+class _ErrorHandler(MiddlewareMixin):
+    def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Answer instead of a view that has raised."""
+        return _as_response(error_response(error)) if isinstance(error, ResumableStreamError) else None
+
+
 def patterns_of(view_of: Callable[[Mapping[str, Route]], Callable[..., Any]]) -> list[URLPattern]:
     """Return patterns for all of the table, each with a view for all methods of a path."""
     by_path: dict[str, dict[str, Route]] = {}
@@ -140,11 +161,15 @@ def _view(
         if route is None:
             return HttpResponseNotAllowed(list(routes))
         made = await service.respond(route, await user_of(authenticate, request), _neutral(request, names))
-        if not isinstance(made.body, bytes):
-            return _Streamed(made)
-        return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
+        return _as_response(made)
 
     return csrf_exempt(non_atomic_requests(view))  # Django refuses atomic requests to asynchronous views
+
+
+def _as_response(made: HTTPResponse) -> HttpResponseBase:
+    if not isinstance(made.body, bytes):
+        return _Streamed(made)
+    return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
 
 
 def _neutral(request: HttpRequest, names: Mapping[str, str]) -> HTTPRequest:

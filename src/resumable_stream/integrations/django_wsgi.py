@@ -13,9 +13,9 @@ from django.views.decorators.csrf import csrf_exempt
 from ..http import EventStreamSettings, Respond, Route, Wire
 from ..http.blocking import BlockingChatService, BlockingResponse, blocking_stream_response
 from ..sync import ResumableChat, ResumableStream
-from .django import headers_of, patterns_of, position_of
+from .django import error_handler, headers_of, patterns_of, position_of
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "position_of"]
 
 Authenticate = Callable[[HttpRequest], "str | None"]
 """Tells who makes a request; ``None``: nobody is signed in. It may raise what Django understands."""
@@ -25,6 +25,8 @@ class _Streamed(StreamingHttpResponse):
     def __init__(self, made: BlockingResponse) -> None:
         # Django's GZipMiddleware would hold back what is short: it lets alone what has an encoding.
         super().__init__(made.body, status=made.status, headers={"content-encoding": "identity", **made.headers})
+        if "content-type" not in made.headers:  # 204 has none
+            del self.headers["content-type"]
 
 
 class ResumableStreamResponse(_Streamed):
@@ -32,11 +34,11 @@ class ResumableStreamResponse(_Streamed):
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader, and nothing
     else: at once under gunicorn and the server of Werkzeug, and elsewhere, or if the server itself does the encryption,
-    when something cannot be sent, so after ``ping_interval``. `position_of` says where a client wants to go on. A
-    response holds a thread of the server for as long as it lasts.
+    when something cannot be sent, so after ``ping_interval``. A response holds a thread of the server for as long as it
+    lasts. `position_of` says where a client wants to go on, and `error_handler` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -45,7 +47,7 @@ class ResumableStreamResponse(_Streamed):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,

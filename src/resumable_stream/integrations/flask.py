@@ -7,19 +7,33 @@ from typing import Any
 
 from flask import Blueprint, Request, Response, has_request_context, request
 
-from ..http import ROUTES, EventStreamSettings, HTTPRequest, Respond, Route, Wire, parse_reading
+from ..exceptions import ResumableStreamError
+from ..http import (
+    ROUTES,
+    EventStreamSettings,
+    HTTPRequest,
+    HTTPResponse,
+    Respond,
+    Route,
+    Wire,
+    error_response,
+    parse_reading,
+)
 from ..http.blocking import BlockingChatService, BlockingResponse, blocking_stream_response
 from ..sync import ResumableChat, ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "position_of"]
 
 Authenticate = Callable[[Request], "str | None"]
 """Tells who makes a request; ``None``: nobody is signed in. It may abort the request."""
 
 
 class _Response(Response):
-    def __init__(self, made: BlockingResponse) -> None:
-        super().__init__(made.body, made.status, dict(made.headers))
+    default_mimetype = None  # 204 has none
+
+    def __init__(self, made: BlockingResponse | HTTPResponse) -> None:
+        body: Any = made.body  # no generator that is asynchronous
+        super().__init__(body, made.status, dict(made.headers))
 
 
 class ResumableStreamResponse(_Response):
@@ -27,11 +41,11 @@ class ResumableStreamResponse(_Response):
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader, and nothing
     else: at once under gunicorn and the server of Werkzeug, and elsewhere, or if the server itself does the encryption,
-    when something cannot be sent, so after ``ping_interval``. `position_of` says where a client wants to go on. A
-    response holds a thread of the server for as long as it lasts.
+    when something cannot be sent, so after ``ping_interval``. A response holds a thread of the server for as long as it
+    lasts. `position_of` says where a client wants to go on, and `error_handler` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -39,7 +53,7 @@ class ResumableStreamResponse(_Response):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -83,6 +97,15 @@ def position_of(request: Request) -> dict[str, Any]:
         InvalidPositionError: It is malformed, or given in two forms.
     """
     return parse_reading(HTTPRequest(query=request.args, headers=_headers(request)))
+
+
+def _tell(error: Exception) -> Response:
+    return _Response(error_response(error))
+
+
+error_handler: tuple[type[Exception], Callable[[Any], Response]] = (ResumableStreamError, _tell)
+"""What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
+do: ``app.register_error_handler(*error_handler)``."""
 
 
 def _view(service: BlockingChatService, route: Route, authenticate: Authenticate) -> Callable[..., Response]:

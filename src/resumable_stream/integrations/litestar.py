@@ -9,6 +9,7 @@ from litestar import HttpMethod, Request, Response, Router, route
 from litestar.response import Stream
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -18,30 +19,32 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
 from ..http.serving import Authenticate, lifespan_of, user_of
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "exception_handlers", "lifespan_of", "position_of"]
 
 
 class _Streamed(Stream):
     def __init__(self, made: HTTPResponse) -> None:
         headers = dict(made.headers)
+        media_type = headers.pop("content-type", None)  # 204 has none
         assert not isinstance(made.body, bytes)
-        super().__init__(made.body, status_code=made.status, media_type=headers.pop("content-type"), headers=headers)
+        super().__init__(made.body, status_code=made.status, media_type=media_type, headers=headers)
 
 
 class ResumableStreamResponse(_Streamed):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
-    nothing else. `position_of` says where a client wants to go on.
+    nothing else. `position_of` says where a client wants to go on, and `exception_handlers` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -49,7 +52,7 @@ class ResumableStreamResponse(_Streamed):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -101,6 +104,24 @@ def position_of(request: Request[Any, Any, Any]) -> dict[str, Any]:
     return parse_reading(HTTPRequest(query=request.query_params, headers=request.headers))
 
 
+def _tell(_request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return _as_response(error_response(error))
+
+
+exception_handlers: dict[int | type[Exception], Callable[[Request[Any, Any, Any], Any], Response[Any]]] = {
+    ResumableStreamError: _tell
+}
+"""What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
+do: ``Litestar(exception_handlers=exception_handlers)``."""
+
+
+def _as_response(made: HTTPResponse) -> Response[Any]:
+    if not isinstance(made.body, bytes):
+        return _Streamed(made)
+    headers = dict(made.headers)
+    return Response(made.body, status_code=made.status, media_type=headers.pop("content-type", None), headers=headers)
+
+
 def _endpoint(
     service: ChatService, one: Route, authenticate: Authenticate
 ) -> Callable[[Request[Any, Any, Any]], Awaitable[Response[Any]]]:
@@ -110,11 +131,6 @@ def _endpoint(
             await user_of(authenticate, request),
             HTTPRequest(request.path_params, request.query_params, request.headers, request.stream(), request),
         )
-        if not isinstance(made.body, bytes):
-            return _Streamed(made)
-        headers = dict(made.headers)
-        return Response(
-            made.body, status_code=made.status, media_type=headers.pop("content-type", None), headers=headers
-        )
+        return _as_response(made)
 
     return endpoint

@@ -8,6 +8,7 @@ from typing import Any
 from quart import Blueprint, Request, Response, request
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -17,6 +18,7 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
@@ -24,10 +26,12 @@ from ..http.serving import Authenticate, user_of
 from ..http.serving import lifetime_of as lifespan_of
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "lifespan_of", "position_of"]
 
 
 class _Response(Response):
+    default_mimetype = None  # type: ignore[assignment]  # 204 has none
+
     def __init__(self, made: HTTPResponse) -> None:
         super().__init__(made.body, made.status, dict(made.headers))
         self.timeout: Any = None  # an answer takes as long as it takes
@@ -37,10 +41,11 @@ class ResumableStreamResponse(_Response):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too; Quart's ``RESPONSE_TIMEOUT`` does not apply. A client
-    that goes away ends its reader at once, and nothing else. `position_of` says where a client wants to go on.
+    that goes away ends its reader at once, and nothing else. `position_of` says where a client wants to go on, and
+    `error_handler` answers if it cannot.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -48,7 +53,7 @@ class ResumableStreamResponse(_Response):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -91,6 +96,15 @@ def position_of(request: Request) -> dict[str, Any]:
         InvalidPositionError: It is malformed, or given in two forms.
     """
     return parse_reading(HTTPRequest(query=request.args, headers=_headers(request)))
+
+
+async def _tell(error: Exception) -> Response:
+    return _Response(error_response(error))
+
+
+error_handler: tuple[type[Exception], Callable[[Any], Awaitable[Response]]] = (ResumableStreamError, _tell)
+"""What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
+do: ``app.register_error_handler(*error_handler)``."""
 
 
 def _view(service: ChatService, route: Route, authenticate: Authenticate) -> Callable[..., Awaitable[Response]]:

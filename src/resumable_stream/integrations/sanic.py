@@ -11,6 +11,7 @@ from sanic import HTTPResponse as SanicResponse
 from typing_extensions import override
 
 from ..chat import ResumableChat
+from ..exceptions import ResumableStreamError
 from ..http import (
     ROUTES,
     ChatService,
@@ -20,6 +21,7 @@ from ..http import (
     Respond,
     Route,
     Wire,
+    error_response,
     parse_reading,
     stream_response,
 )
@@ -27,7 +29,7 @@ from ..http.serving import Authenticate, user_of
 from ..http.serving import lifespan_of as entered_by
 from ..stream import ResumableStream
 
-__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "lifespan_of", "position_of"]
+__all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "lifespan_of", "position_of"]
 
 
 class _Streamed(SanicResponse):
@@ -39,6 +41,9 @@ class _Streamed(SanicResponse):
     @override
     async def send(self, data: Any = None, end_stream: bool | None = None) -> None:
         """Send all there is, which Sanic asks for when a handler has returned a response."""
+        if self.status == 204:  # what has no body is sent in one piece
+            await super().send(end_stream=True)
+            return
         # When the client has gone, Sanic cancels this.
         try:
             async with aclosing(self._pieces) as pieces:
@@ -58,11 +63,12 @@ class ResumableStreamResponse(_Streamed):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader at once, and
-    nothing else. `position_of` says where a client wants to go on. Sanic's ``RESPONSE_TIMEOUT`` counts silence, so it
-    has to be longer than ``ping_interval``, and on wires without comments longer than any silence.
+    nothing else. `position_of` says where a client wants to go on, and `error_handler` answers if it cannot. Sanic's
+    ``RESPONSE_TIMEOUT`` counts silence, so it has to be longer than ``ping_interval``, and on wires without comments
+    longer than any silence.
 
     Args:
-        stream: Of text; or of values, with a codec.
+        stream: Of text; or of values, with a codec. ``None``: its retention is over, which is answered with 204.
         wire: ``"sse"``, ``"text"`` or ``"ndjson"``.
         settings: How events are sent.
         headers: More headers.
@@ -70,7 +76,7 @@ class ResumableStreamResponse(_Streamed):
 
     def __init__(
         self,
-        stream: ResumableStream[Any],
+        stream: ResumableStream[Any] | None,
         *,
         wire: Wire = "sse",
         settings: EventStreamSettings | None = None,
@@ -142,16 +148,32 @@ def position_of(request: Request) -> dict[str, Any]:
     return parse_reading(_neutral(request, {}))
 
 
+async def _tell(_request: Request, error: Exception) -> SanicResponse:
+    return _as_response(error_response(error))
+
+
+error_handler: tuple[type[Exception], Callable[[Request, Any], Coroutine[Any, Any, SanicResponse]]] = (
+    ResumableStreamError,
+    _tell,
+)
+"""What answers requests that end with an error of this library, such as a position that is none, as the routes of chats
+do: ``app.error_handler.add(*error_handler)``."""
+
+
 def _handler(
     service: ChatService, route: Route, authenticate: Authenticate
 ) -> Callable[..., Coroutine[Any, Any, SanicResponse]]:
     async def handler(request: Request, **path: str) -> SanicResponse:
         made = await service.respond(route, await user_of(authenticate, request), _neutral(request, path))
-        if not isinstance(made.body, bytes):
-            return _Streamed(made)
-        return SanicResponse(made.body or None, made.status, dict(made.headers))
+        return _as_response(made)
 
     return handler
+
+
+def _as_response(made: HTTPResponse) -> SanicResponse:
+    if not isinstance(made.body, bytes):
+        return _Streamed(made)
+    return SanicResponse(made.body or None, made.status, dict(made.headers))
 
 
 def _neutral(request: Request, path: Mapping[str, str]) -> HTTPRequest:
