@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -62,3 +63,17 @@ asyncio.run(main())
     run = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"]
     done = subprocess.run(run, check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"from the wheel {tmp_path / 'resumable_stream' / '__init__.py'}"
+
+
+def test_readme_names_tested_versions() -> None:
+    """The README's table of frameworks names the lowest versions that the metadata allows, and pinned ones."""
+    project = (ROOT / "pyproject.toml").read_text()
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    frameworks = {path.stem for path in (ROOT / "src/resumable_stream/integrations").glob("[a-z]*.py")}
+    assert {extra for extra, _ in rows} == frameworks - {"django_wsgi"}
+    for extra, versions in rows:
+        allowed = re.search(rf'^{extra} = \["{extra}>=([\d.]+)"\]$', project, re.MULTILINE)
+        assert allowed is not None
+        lowest, *others = re.findall(r"\d+(?:\.\d+)+", versions.split(", and ")[0])
+        assert lowest.removesuffix(".0") == allowed[1].removesuffix(".0")
+        assert all(re.search(rf'"{extra}=={version}["\s]', project) for version in (lowest, *others))
