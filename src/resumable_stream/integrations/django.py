@@ -31,19 +31,27 @@ from ..http import (
     stream_response,
 )
 from ..http.asgi import ASGIApp, with_lifespan
+from ..http.blocking import BlockingResponse
 from ..http.serving import Authenticate, user_of
 from ..stream import ResumableStream
 
 __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "lifespan_of", "position_of"]
 
 
-class _Streamed(StreamingHttpResponse):
-    def __init__(self, made: HTTPResponse) -> None:
+class Streamed(StreamingHttpResponse):
+    """Sends what has no length, under ASGI and WSGI."""
+
+    def __init__(self, made: HTTPResponse | BlockingResponse) -> None:
         # Django's GZipMiddleware would hold back what is short, or end the file with each chunk: it lets alone what has
         # an encoding.
         super().__init__(made.body, status=made.status, headers={"content-encoding": "identity", **made.headers})
         if "content-type" not in made.headers:  # 204 has none
             del self.headers["content-type"]
+
+
+class _Streamed(Streamed):
+    def __init__(self, made: HTTPResponse) -> None:
+        super().__init__(made)
         assert not isinstance(made.body, bytes)
         self._pieces = made.body
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from django.views.decorators.csrf import csrf_exempt
 
 from ..http import EventStreamSettings, Respond, Route, Wire
-from ..http.blocking import BlockingChatService, BlockingResponse, blocking_stream_response
+from ..http.blocking import BlockingChatService, blocking_stream_response
 from ..sync import ResumableChat, ResumableStream
-from .django import error_handler, headers_of, patterns_of, position_of
+from .django import Streamed, error_handler, headers_of, patterns_of, position_of
 
 __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "position_of"]
 
@@ -21,15 +21,7 @@ Authenticate = Callable[[HttpRequest], "str | None"]
 """Tells who makes a request; ``None``: nobody is signed in. It may raise what Django understands."""
 
 
-class _Streamed(StreamingHttpResponse):
-    def __init__(self, made: BlockingResponse) -> None:
-        # Django's GZipMiddleware would hold back what is short: it lets alone what has an encoding.
-        super().__init__(made.body, status=made.status, headers={"content-encoding": "identity", **made.headers})
-        if "content-type" not in made.headers:  # 204 has none
-            del self.headers["content-type"]
-
-
-class ResumableStreamResponse(_Streamed):
+class ResumableStreamResponse(Streamed):
     """Sends a resumable stream: as server-sent events, with a comment when it is silent, or as text, or as JSON lines.
 
     When the stream has come to its end, the response does too. A client that goes away ends its reader, and nothing
@@ -93,7 +85,7 @@ def _view(
         headers = headers_of(request)
         made = service.respond(route, user, names, request.GET, headers, request.read, request, request.META)
         if not isinstance(made.body, bytes):
-            return _Streamed(made)
+            return Streamed(made)
         return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
 
     return csrf_exempt(view)

@@ -29,10 +29,10 @@ Authenticate = Callable[[Request], "str | None"]
 
 
 class _Response(Response):
-    default_mimetype = None  # 204 has none
+    default_mimetype: Any = None  # 204 has none
 
     def __init__(self, made: BlockingResponse | HTTPResponse) -> None:
-        body: Any = made.body  # no generator that is asynchronous
+        body: Any = made.body  # of an error, bytes
         super().__init__(body, made.status, dict(made.headers))
 
 

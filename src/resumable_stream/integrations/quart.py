@@ -30,7 +30,7 @@ __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_hand
 
 
 class _Response(Response):
-    default_mimetype = None  # type: ignore[assignment]  # 204 has none
+    default_mimetype: Any = None  # 204 has none
 
     def __init__(self, made: HTTPResponse) -> None:
         super().__init__(made.body, made.status, dict(made.headers))
