@@ -294,13 +294,21 @@ async def test_an_old_owner_withdraws(redis_store: InRedis, client: Redis, caplo
 
 
 async def test_a_stream_that_is_somebody_elses_is_not_done(redis_store: InRedis, client: Redis) -> None:
-    """A publisher that was cut off does not say that the stream is over: it goes on elsewhere."""
-    sentinel = sentinel_of(redis_store)
-    async with redis_store.make_context() as elsewhere, npm_streams(redis_store) as npm:
-        await elsewhere.resumable_stream("s", Tap("a"))
+    """A publisher that was cut off does not say that the stream is over; its listeners are told what follows."""
+    sentinel, tap = sentinel_of(redis_store), Tap("a")
+    async with (
+        redis_store.make_context() as elsewhere,
+        npm_streams(redis_store) as npm,
+        listening(client, redis_store.prefix, "s") as listener,
+    ):
+        await elsewhere.resumable_stream("s", tap)
         async with npm.offer(elsewhere, "s"):
             running_word = await client.get(sentinel)
+            await listener.ask()
+            assert [await listener.hear(), await listener.hear()] == ["", "a"]
         assert await client.get(sentinel) == running_word
+        tap.end("b")
+        assert await text_of(listener) == "b"
 
 
 @pytest.mark.parametrize("how", ["failed", "stopped", "deleted"])

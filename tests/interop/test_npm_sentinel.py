@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import anyio
 
@@ -15,12 +16,12 @@ from tests.streams import Tap
 
 async def test_a_failover(sentinels_of: GetSentinels) -> None:
     """Both sides find the master, and after a failover the new one: what is offered then is followed there."""
-    servers = sentinels_of(SET_SERVER)
+    servers, prefix = sentinels_of(SET_SERVER), uuid.uuid4().hex
     try:
         async with (
-            NpmStreams(servers.url, key_prefix="failover", lease=1.0) as ours,
+            NpmStreams(servers.url, key_prefix=prefix, lease=1.0) as ours,
             ResumableStreamContext.from_url("memory://", companion=ours.offer) as context,
-            NpmStreams(servers.url, key_prefix="failover", check_interval=0.2) as theirs,
+            NpmStreams(servers.url, key_prefix=prefix, check_interval=0.2) as theirs,
         ):
             tap = Tap("before, ")
             await context.resumable_stream("s", tap)

@@ -141,16 +141,20 @@ class Offer:
             _logger.warning("stream %s is not offered to Node yet", self.stream_id)
 
     async def end(self) -> None:
-        """Say that the stream is over, if it is; listen no more; and wait until all listeners were told everything."""
-        self._is_ending = True
+        """Say that the stream is over, listen no more, and wait until all listeners were told everything.
+
+        If it is not over, but somebody else's, listeners that are here are told what that publishes; nobody waits.
+        """
+        self._is_ending = is_over = True
         try:
-            if not self._is_withdrawn and await self._is_over():
+            is_over = await self._is_over()
+            if is_over and not self._is_withdrawn:
                 await self._finish()
         except (BackendError, ContextClosedError) as error:
             _logger.warning("it is not said to Node that stream %s is over: %s", self.stream_id, type(error).__name__)
         finally:
             self._withdraw()
-        if self._served:
+        if is_over and self._served:
             self._idle = anyio.Event()
             await self._idle.wait()
 
