@@ -49,6 +49,7 @@ class Link:
         self._commands: Commands | None = None
         self._tasks: TaskGroup | None = None
         self._host: asyncio.Task[None] | None = None
+        self._started: set[asyncio.Task[Any]] = set()
         self._on_close: dict[object, Callable[[], None]] = {}
 
     async def open(self, *services: Service) -> None:
@@ -144,10 +145,12 @@ class Link:
         return await patiently(call, self._outage_timeout + seconds)
 
     def start(self, call: Callable[[Unpack[Ts]], Coroutine[Any, Any, Any]], *args: Unpack[Ts]) -> bool:
-        """Run a task, which must not raise; return whether this is open."""
+        """Run a task, which must not raise; return whether this is open. May be called where no task is running."""
         if self._tasks is None:
             return False
-        self._tasks.start_soon(call, *args)
+        task = asyncio.get_running_loop().create_task(call(*args))  # anyio starts tasks in tasks alone
+        self._started.add(task)
+        task.add_done_callback(self._started.discard)
         return True
 
     def unsubscribe(self, channel: str) -> None:
@@ -180,6 +183,11 @@ class Link:
                 await checkpoint()  # a task that is cancelled before its first step warns that it was never awaited
                 tasks.cancel_scope.cancel()
         finally:
+            for task in self._started:
+                task.cancel()
+            if self._started:
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait(self._started)
             self._tasks = None
             callbacks, self._on_close = list(self._on_close.values()), {}
             for call in callbacks:
