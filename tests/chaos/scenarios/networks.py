@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 
 from resumable_stream import StreamState
-from resumable_stream.backends.redis.scripts import load
+from resumable_stream.backends.redis.scripts import SCRIPTS
 from resumable_stream.testing.proxy import TcpProxy
 
 from ..canon import Spec
@@ -76,7 +76,7 @@ async def lose_replies(seed: int, rounds: int) -> Tally:
     Time: the longest pause that a reader had.
     """
     rng = random.Random(seed)
-    append = load("append").sha.encode()
+    append = SCRIPTS["append"].sha.encode()
     async with staged(*FORGETFUL) as stage, _net(stage, lease=5.0) as net:
         while stage.tally.rounds < rounds:
             specs, readings = await _play_streams(stage, rng, net, "follow")

@@ -12,12 +12,12 @@ from ...types import Acquired, Append, Appended, AppendStatus, Claim, End, Page,
 from .errors import raise_unless_unavailable, translated_errors
 from .keys import Keys
 from .scripts import (
+    SCRIPTS,
     Description,
     decode_appended,
     decode_description,
     decode_page,
     encode_end,
-    load,
     milliseconds,
 )
 from .servers import ScriptCall
@@ -88,7 +88,7 @@ class RedisBackend(StreamBackend):
     async def append(self, appends: Sequence[Append]) -> list[Appended]:
         calls = [self._append_call(append) for append in appends]
         with translated_errors("append"):
-            replies = await self._servers.append(load("append"), self._servers.push_command, calls)
+            replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
             if replies and all(isinstance(reply, Exception) for reply in replies):
                 raise replies[0]
             return [_decode_appended(reply) for reply in replies]
@@ -152,7 +152,7 @@ class RedisBackend(StreamBackend):
 
     async def _run(self, script: str, stream_id: str, *args: str | bytes | int) -> Any:
         record, log, _ = self._keys.of(stream_id)
-        return await self._servers.run(load(script), ScriptCall((record, log), args))
+        return await self._servers.run(SCRIPTS[script], ScriptCall((record, log), args))
 
 
 def _decode_appended(reply: Any) -> Appended:

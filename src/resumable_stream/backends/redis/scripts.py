@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -27,12 +26,22 @@ class Script(NamedTuple):
     sha: str
 
 
-@cache
-def load(name: str) -> Script:
-    """Return the script of a ``.lua`` file beside this module."""
-    folder = files(__package__) / "lua"
-    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("describe", name))
+def read_script(package: str | None, *parts: str) -> Script:
+    """Return the script that ``.lua`` files of a package make together.
+
+    To be called where a module is imported. Later, reading them may find a lock of the import system taken for ever, by
+    a thread that was left behind when the process forked.
+    """
+    assert package is not None, "a module of one asks"
+    folder = files(package) / "lua"
+    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+SCRIPTS: Mapping[str, Script] = {
+    name: read_script(__package__, "describe", name) for name in ("acquire", "append", "delete", "read", "stop")
+}
+"""By name."""
 
 
 def milliseconds(seconds: float) -> int:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import anyio
@@ -15,19 +12,14 @@ from redis.exceptions import NoScriptError
 
 from ...backends.redis.connections import Connect, DirectConnection, make_closed_error
 from ...backends.redis.errors import translated_errors
-from ...backends.redis.scripts import Script
+from ...backends.redis.scripts import read_script
 from ...backends.redis.wire import Command
 from ...exceptions import ContextClosedError
 
-_SCRIPTS = ("claim", "finish", "publish")
 _PACKET = 64
 
 
-@cache
-def load_script(name: str) -> Script:
-    """Return the script of a ``.lua`` file beside this module."""
-    text = (files(__package__) / "lua" / f"{name}.lua").read_text(encoding="utf-8")
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+_SCRIPTS = {name: read_script(__package__, name) for name in ("claim", "finish", "publish")}
 
 
 class _Call(NamedTuple):
@@ -59,7 +51,7 @@ class Commands:
 
     def submit_script(self, name: str, key: str, *args: str | bytes | int) -> asyncio.Future[Any]:
         """The same for a script."""
-        return self.submit("EVALSHA", load_script(name).sha, 1, key, *args)
+        return self.submit("EVALSHA", _SCRIPTS[name].sha, 1, key, *args)
 
     async def run(self) -> None:
         """Send, until cancelled."""
@@ -101,7 +93,7 @@ class Commands:
         replies = await self._connection.execute(*commands) if commands else []
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
-            await self._connection.execute(*(("SCRIPT", "LOAD", load_script(name).text) for name in _SCRIPTS))
+            await self._connection.execute(*(("SCRIPT", "LOAD", script.text) for script in _SCRIPTS.values()))
             again = await self._connection.execute(*(commands[number] for number in unknown))
             for number, reply in zip(unknown, again, strict=True):
                 replies[number] = reply

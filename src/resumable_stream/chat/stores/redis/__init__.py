@@ -30,12 +30,12 @@ from ...finishing import to_the_end
 from ..text import dump
 from .keys import Entry, Keys, decode_id, encode_id
 from .scripts import (
+    SCRIPTS,
     Described,
     Status,
     decode_described,
     decode_messages,
     decode_streams,
-    load_script,
     text_of,
 )
 
@@ -274,7 +274,7 @@ class RedisChatStore(ChatStore):
             await self._call("forget", [self._keys.of_stream(stream_id)], entry)
 
     async def _call(self, script: str, keys: Sequence[str], *args: str | bytes | int) -> Any:
-        return await self._servers.run(load_script(script), ScriptCall(keys, args))
+        return await self._servers.run(SCRIPTS[script], ScriptCall(keys, args))
 
 
 async def _run(doing: str, call: Coroutine[Any, Any, T]) -> T:

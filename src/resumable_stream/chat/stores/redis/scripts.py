@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-from ....backends.redis.scripts import Script
+from ....backends.redis.scripts import Script, read_script
 from ....chat_types import ChatInfo, StreamRecord
 from ..text import load
 
-__all__ = ["Described", "Status", "decode_described", "decode_messages", "decode_streams", "load_script", "seconds"]
+__all__ = ["SCRIPTS", "Described", "Status", "decode_described", "decode_messages", "decode_streams", "seconds"]
 
-_OF_INDEX = {"enter", "leave", "page", "point", "follow", "forget"}
+_OF_CHAT = ("create", "delete", "read", "renewed", "save")
+_OF_INDEX = ("enter", "leave", "page", "point", "follow", "forget")
 
 
 class Status(IntEnum):
@@ -37,13 +35,11 @@ class Described(NamedTuple):
     """When its entries in the indexes were renewed, likewise."""
 
 
-@cache
-def load_script(name: str) -> Script:
-    """Return the script of a ``.lua`` file beside this module, with what it shares with others in front."""
-    folder = files(__package__) / "lua"
-    parts = ("index" if name in _OF_INDEX else "chat", name)
-    text = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts)
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+SCRIPTS: Mapping[str, Script] = {
+    **{name: read_script(__package__, "chat", name) for name in _OF_CHAT},
+    **{name: read_script(__package__, "index", name) for name in _OF_INDEX},
+}
+"""By name."""
 
 
 def seconds(microseconds: int) -> float:
