@@ -9,6 +9,7 @@ ROUNDS ?= 1
 
 VENV := .venv
 RUN := $(VENV)/bin/python -m
+REACT := examples/chat/react
 
 .PHONY: help demo demo-react test test-lowest e2e lint format types docs bench chaos soak golden clean
 
@@ -31,8 +32,8 @@ demo: $(VENV)/demo.installed
 	$(RUN) uvicorn --app-dir examples chat.app:app --host $(HOST) --port $(PORT) --workers $(WORKERS) \
 		--timeout-graceful-shutdown 3
 
-demo-react:
-	cd examples/chat/react && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm run build
+demo-react: $(REACT)/node_modules
+	cd $(REACT) && npm run build
 	$(MAKE) demo
 
 # What waits for other processes shares the processor; what times them has it alone.
@@ -50,8 +51,9 @@ test-lowest:
 		--ignore tests/sync/test_gunicorn.py --ignore tests/sync/test_rq.py \
 		--ignore tests/answers --ignore tests/test_model.py -k "not uvloop and not layered" $(ARGS)
 
-e2e: $(VENV)/e2e.installed
-	$(RUN) pytest tests/e2e $(ARGS)
+# The packages are there before the tests begin, which two processes share.
+e2e: $(VENV)/e2e.installed $(REACT)/node_modules tests/e2e/clients/node_modules tests/interop/node/node_modules
+	$(RUN) pytest tests/e2e --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/lint.installed
 	$(RUN) ruff check .
@@ -81,12 +83,17 @@ chaos: $(VENV)/test.installed
 soak: $(VENV)/test.installed
 	$(RUN) tests.chaos --soak --rounds $(ROUNDS)
 
-golden: $(VENV)/test.installed
-	cd tests/golden && npm ci && node make_golden.mjs
+golden: $(VENV)/test.installed tests/golden/node_modules
+	cd tests/golden && node make_golden.mjs
 	$(RUN) tests.protocols.translated && cd tests/golden && node make_wire.mjs
 
 clean:
 	rm -rf $(VENV) .venv-lowest benchmarks/.peers build dist site .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The packages of a package.json, as its lock says.
+%/node_modules: %/package-lock.json
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
 
 # A group of dependencies, and the package itself, editable. Group names and pins are in pyproject.toml; pip 25.1 is the
 # first that reads them.
