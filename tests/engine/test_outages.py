@@ -281,6 +281,26 @@ async def test_outage_longer_than_the_lease_after_which_the_reply_was_lost() -> 
         assert await collect(await both.elsewhere.resumable_stream("s", never)) == ["a", "b", "c"]
 
 
+async def test_outage_longer_than_the_lease_after_which_the_reply_came() -> None:
+    """An append was made before the store fell silent, and its reply comes after the lease: the publisher goes on."""
+    clock = ManualClock()
+    async with Processes(clock=clock) as both:
+        tap = Tap("a")
+        stream = held(await both.here.resumable_stream("s", tap))
+        assert await take(stream, 1) == ["a"]
+        both.near.plan("append", delay(after=2.0))
+        tap.let("b")
+        assert await take(stream, 1) == ["b"]
+        assert stream.degraded
+        clock.advance(100)
+        await until(lambda: not stream.degraded)
+        tap.end("c")
+        assert await collect(stream) == ["c"]
+        info = await both.elsewhere.info("s")
+        assert info is not None
+        assert (info.epoch, info.length, info.state) == (2, 3, StreamState.DONE)
+
+
 async def test_takeover_while_the_publisher_is_cut_off() -> None:
     """Whoever took over meanwhile has the stream: the old factory is cancelled, and what it had not logged is refused.
 

@@ -224,8 +224,10 @@ class Publisher:
 
     def _on_accepted(self, answer: Appended) -> None:
         append, batch = self._outbox.acknowledge()
-        # One that was accepted before is accepted again after the lease has lapsed, too: the next answer will tell.
-        self._was_unavailable, self._is_repeated = self._was_unavailable and self._is_repeated, False
+        # What was accepted before the lease lapsed is accepted again after that, and the first answer may come as late:
+        # the next one will tell.
+        self._was_unavailable = self._was_unavailable and (self._is_repeated or self._is_degraded)
+        self._is_repeated = False
         if batch.chunks:
             self.feed.offer(Block(batch.first, batch.chunks), batch.size)
         self._recover()
