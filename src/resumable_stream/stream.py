@@ -182,7 +182,7 @@ class ResumableStream(Generic[T]):
     async def _next_decoded_block(self, decode: Callable[[RawChunk], Any] | None) -> StreamBlock:
         while self._offset >= len(self._block.chunks):
             await self._advance()
-        index, chunks = self.index, self._block.chunks[self._offset :]
+        index, chunks = self.index, list(self._block.chunks[self._offset :])
         decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
         self._offset = len(self._block.chunks)
         return StreamBlock(self.event_id_of(self.index - 1), index, decoded)

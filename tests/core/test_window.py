@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from resumable_stream._core.window import Block, Window, tail_of
 
 def block(first: int, count: int) -> Block:
     """A block of chunks that say their index."""
-    return Block(first, [str(index) for index in range(first, first + count)])
+    return Block(first, tuple(str(index) for index in range(first, first + count)))
 
 
 def test_blocks_join() -> None:
@@ -61,6 +63,17 @@ def test_many_tiny_blocks_are_bounded_too() -> None:
     assert window.stop - window.start <= 100
 
 
+def test_garbage_collector_has_nothing_to_walk_through() -> None:
+    """However many blocks are kept, the collector keeps track of a handful of objects."""
+    window = Window(0, 10**9)
+    gc.collect()
+    before = len(gc.get_objects())
+    for index in range(10_000):
+        window.offer(Block(index, [str(index)]), 5)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
+
+
 def test_dropped_ordinal() -> None:
     """Asking for a dropped block is an error, and its chunks have no ordinal."""
     window = Window(0, 100)
@@ -77,7 +90,7 @@ def test_tail() -> None:
     whole = block(4, 3)
     assert tail_of(whole, 2) is whole
     assert tail_of(whole, 4) is whole
-    assert tail_of(whole, 6) == Block(6, ["6"])
+    assert tail_of(whole, 6) == Block(6, ("6",))
     assert tail_of(whole, 6).stop == 7
 
 

@@ -32,10 +32,13 @@ class Window:
     for ten thousand, and whatever the window's size.
     """
 
-    __slots__ = ("_blocks", "_bytes", "_dropped", "_sizes", "max_bytes", "stop")
+    __slots__ = ("_batches", "_bytes", "_dropped", "_firsts", "_sizes", "max_bytes", "stop")
 
     def __init__(self, start: int, max_bytes: int) -> None:
-        self._blocks: deque[Block] = deque()
+        # Plain tuples of text and plain numbers: the garbage collector lets go of them at its first look. Were there an
+        # object for each block, it would walk through those of a thousand streams, again and again, for 50 ms and more.
+        self._batches: deque[tuple[RawChunk, ...]] = deque()
+        self._firsts: deque[int] = deque()
         self._sizes: deque[int] = deque()
         self._bytes = 0
         self.max_bytes: int = max_bytes
@@ -47,7 +50,7 @@ class Window:
     @property
     def start(self) -> int:
         """Index of the first chunk that is still here."""
-        return self._blocks[0].first if self._blocks else self.stop
+        return self._firsts[0] if self._firsts else self.stop
 
     def offer(self, block: Block, size: int) -> bool:
         """Take what is new in ``block``, whose chunks have ``size`` bytes; drop the oldest blocks that no longer fit.
@@ -64,8 +67,9 @@ class Window:
 
     def skip_to(self, index: int) -> None:
         """Forget everything, and go on at ``index``: what is missing before it is in the log."""
-        self._dropped += len(self._blocks) + 1  # so that nobody takes the next block for the one that should be next
-        self._blocks.clear()
+        self._dropped += len(self._firsts) + 1  # so that nobody takes the next block for the one that should be next
+        self._batches.clear()
+        self._firsts.clear()
         self._sizes.clear()
         self._bytes = 0
         self.stop = index
@@ -75,8 +79,8 @@ class Window:
         if index < self.start:
             return None
         if index >= self.stop:
-            return self._dropped + len(self._blocks)
-        return self._dropped + bisect_right(self._blocks, index, key=_first_of) - 1
+            return self._dropped + len(self._firsts)
+        return self._dropped + bisect_right(self._firsts, index) - 1
 
     def block_at(self, ordinal: int) -> Block | None:
         """Return a block, or ``None`` if it is not there yet.
@@ -87,15 +91,17 @@ class Window:
         position = ordinal - self._dropped
         if position < 0:
             raise LookupError(ordinal)
-        return self._blocks[position] if position < len(self._blocks) else None
+        return Block(self._firsts[position], self._batches[position]) if position < len(self._firsts) else None
 
     def _take(self, block: Block, size: int) -> None:
-        self._blocks.append(block)
+        self._batches.append(tuple(block.chunks))
+        self._firsts.append(block.first)
         self._sizes.append(size + _CHUNK_OVERHEAD * len(block.chunks))
         self._bytes += self._sizes[-1]
         self.stop = block.stop
-        while self._bytes > self.max_bytes and len(self._blocks) > 1:
-            self._blocks.popleft()
+        while self._bytes > self.max_bytes and len(self._firsts) > 1:
+            self._batches.popleft()
+            self._firsts.popleft()
             self._bytes -= self._sizes.popleft()
             self._dropped += 1
 
@@ -103,7 +109,3 @@ class Window:
 def tail_of(block: Block, index: int) -> Block:
     """Return the part of ``block`` from ``index`` on."""
     return block if index <= block.first else Block(index, block.chunks[index - block.first :])
-
-
-def _first_of(block: Block) -> int:
-    return block.first
