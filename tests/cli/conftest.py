@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 from redis.asyncio import Redis
 
@@ -64,7 +65,7 @@ class Command:
 
 async def start(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
     """Start the command as a process."""
-    pipes = {name: asyncio.subprocess.PIPE for name in ("stdout", "stderr")} | {"stdin": asyncio.subprocess.DEVNULL}
+    pipes = dict.fromkeys(("stdout", "stderr"), asyncio.subprocess.PIPE) | {"stdin": asyncio.subprocess.DEVNULL}
     environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "resumable_stream.cli", *arguments, **({"env": environment} | pipes | options)
@@ -82,11 +83,12 @@ async def in_process(*arguments: str, **options: Any) -> Result:
 
 def inside(*arguments: str) -> Result:
     """Call the command here."""
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    printed = io.BytesIO()
+    out, err = io.TextIOWrapper(printed, "utf-8"), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(arguments)
     out.flush()
-    return Result(code, out.buffer.getvalue(), err.getvalue())  # type: ignore[attr-defined]  # it is a BytesIO
+    return Result(code, printed.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ async def cli(request: pytest.FixtureRequest, server: Server) -> AsyncIterator[C
     async with Redis.from_url(server.url, decode_responses=True) as client:
         before = {one["id"] for one in await client.client_list()}
         yield command
-        async with asyncio.timeout(5) if sys.version_info >= (3, 11) else contextlib.nullcontext():
+        with anyio.fail_after(5):
             while {one["id"] for one in await client.client_list()} - before:
                 await asyncio.sleep(0.01)  # nobody tells when the server has noticed
         async for key in client.scan_iter(f"{command.prefix}*"):

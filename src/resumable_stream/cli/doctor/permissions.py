@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from ...backends.redis.errors import is_forbidden
 from ...backends.redis.keys import Keys
@@ -14,6 +15,7 @@ from .places import Place
 
 _SECONDS = "60"
 _NO_SCRIPT = "0" * 40
+_COMMANDS = "+@read +@write +@pubsub +@scripting +@connection +time"
 
 
 async def permissions(place: Place, prefix: str) -> Finding:
@@ -28,9 +30,9 @@ async def permissions(place: Place, prefix: str) -> Finding:
     record, log, channel = keys.of(place.probe_id)
     trial = (f"{record}-trial", f"{log}-trial")  # which nobody takes for a stream
     clearing: list[Command] = [("PEXPIRE", trial[0], "1"), ("UNLINK", *trial)]
-    refused = await _refusals(place, clearing)
-    if refused:
-        return _finding([*refused, "and so the rest was not tried"], prefix)
+    troubles = await _troubles(place, clearing)
+    if troubles:
+        return _finding(troubles, prefix, "; so the rest was not tried")
     verb = "S" if place.push_command == "SPUBLISH" else ""
     commands: list[Command] = [
         ("TIME",),
@@ -54,29 +56,40 @@ async def permissions(place: Place, prefix: str) -> Finding:
         ("SUBSCRIBE", keys.notices),
         ("UNSUBSCRIBE", keys.notices),
     ]
-    return _finding(await _refusals(place, commands), prefix)
+    return _finding(await _troubles(place, commands), prefix)
 
 
-async def _refusals(place: Place, commands: Sequence[Command]) -> list[str]:
+class _Trouble(NamedTuple):
+    """A command that was not done."""
+
+    name: str
+    is_forbidden: bool
+
+
+async def _troubles(place: Place, commands: Sequence[Command]) -> list[_Trouble]:
     replies = await place.connection.execute(*commands)
-    named = [_refusal(command, reply) for command, reply in zip(commands, replies, strict=True)]
-    return list(dict.fromkeys(name for name in named if name))
+    troubles = (_trouble(str(command[0]), reply) for command, reply in zip(commands, replies, strict=True))
+    return list(dict.fromkeys(trouble for trouble in troubles if trouble))
 
 
-def _refusal(command: Command, reply: object) -> str:
+def _trouble(name: str, reply: object) -> _Trouble | None:
     if not isinstance(reply, Exception) or isinstance(reply, NoScriptError):
-        return ""
-    name, text = str(command[0]), str(reply)
+        return None
+    text = str(reply)
     if not is_forbidden(reply):
-        return f"{name} ({text.partition(' ')[0]})"
+        kind = type(reply).__name__ if type(reply) is not ResponseError else text.partition(" ")[0]
+        return _Trouble(f"{name} ({kind})", is_forbidden=False)
     if "channel" in text:
-        return f"{name} (channels)"
-    return f"{name} (keys)" if " key" in text else name
+        return _Trouble(f"{name} (channels)", is_forbidden=True)
+    return _Trouble(f"{name} (keys)" if " key" in text else name, is_forbidden=True)
 
 
-def _finding(refused: Sequence[str], prefix: str) -> Finding:
-    if not refused:
+def _finding(troubles: Sequence[_Trouble], prefix: str, but: str = "") -> Finding:
+    if not troubles:
         return Finding("permissions", Level.OK, "all that the library does is allowed")
-    commands = "+@read +@write +@pubsub +@scripting +@connection +time +scan"
-    advice = f'Give the user at least: ACL SETUSER NAME "~{prefix}:*" "&{prefix}:*" {commands}'
-    return Finding("permissions", Level.PROBLEM, f"refused: {', '.join(refused)}", advice)
+    names = ", ".join(trouble.name for trouble in troubles)
+    if not any(trouble.is_forbidden for trouble in troubles):
+        return Finding("permissions", Level.PROBLEM, f"failed: {names}{but}", "See memory, and the server's log.")
+    rules = f"~{prefix}:* resetchannels &{prefix}:* {_COMMANDS}"
+    advice = f"A user for this alone has: ACL SETUSER NAME {rules}"
+    return Finding("permissions", Level.PROBLEM, f"refused: {names}{but}", advice)
