@@ -51,7 +51,7 @@ def test_wheel_has_the_command(wheel: Path) -> None:
     (entries,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
     assert archive.read(entries).decode().split() == [
         "[console_scripts]",
-        *"resumable-stream = resumable_stream.cli:main".split(),
+        *["resumable-stream", "=", "resumable_stream.cli:main"],
     ]
 
 

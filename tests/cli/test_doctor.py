@@ -117,6 +117,7 @@ async def test_advice_is_enough(examined: Server, user: Redis) -> None:
         (("~*", "&*", "+@all", "-eval", "-evalsha"), "EVAL, EVALSHA"),
         (("~*", "&*", "+@all", "-xadd", "-hset"), "HSET, XADD"),
         (("~*", "&*", "+@all", "-scan"), "SCAN"),
+        (("~*", "&*", "+@all", "-publish"), "PUBLISH"),
         (("~*", "&*", "+@all", "-publish", "-subscribe"), "PUBLISH, SUBSCRIBE"),
         (("~*", "resetchannels", "&other", "+@all"), "PUBLISH (channels), SUBSCRIBE (channels)"),
         (("~other:*", "&*", "+@all"), "PEXPIRE (keys), UNLINK (keys); so the rest was not tried"),
@@ -128,6 +129,7 @@ async def test_refused(examined: Server, user: Redis, rules: tuple[str, ...], re
     code, checks = await _as_user(user, examined, *rules)
     assert code == 1
     assert checks["permissions"]["found"] == f"refused: {refused}"
+    assert ("PUBLISH" in refused) == (checks.get("pushes", {"level": "ok"})["level"] == "problem")
     async with Redis.from_url(examined.url) as client:
         async for key in client.scan_iter(f"{PREFIX}*"):
             assert await client.pttl(key) > 0  # where it may not be removed, the stream expires

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from typing_extensions import override
 
 from .commands import delete, doctor, ls, show, stop, tail
 from .exits import Exit
-from .running import hang_up, say
+from .running import say
 
 _HELP = """Look at resumable streams, follow, stop and delete them, and check the server that keeps them.
 
@@ -24,14 +23,11 @@ def run(arguments: Sequence[str]) -> int:
     with _plain_log():
         try:
             code = _group().main(list(arguments), "resumable-stream", standalone_mode=False)
-            sys.stdout.flush()
         except click.ClickException as error:
             error.show()
             return error.exit_code
         except click.Abort:
             return Exit.INTERRUPTED
-        except BrokenPipeError:
-            return hang_up()
     return int(code or 0)
 
 

@@ -73,10 +73,17 @@ def delete(url: str | None, key_prefix: str, *, as_json: bool, stream_id: str, y
         code = run_on(store, partial(work.check, stream_id=stream_id))
         if code is not Exit.OK:
             return code
-        if not click.confirm(f"Delete stream {stream_id!r} with all its chunks?", err=True):
+        if not _is_confirmed(f"Delete stream {stream_id!r} with all its chunks?"):
             say("nothing was deleted")
             return Exit.FAILED
     return run_on(store, partial(work.delete, stream_id=stream_id, as_json=as_json))
+
+
+def _is_confirmed(question: str) -> bool:
+    # Not Click's own, which writes to stdout, too.
+    sys.stderr.write(f"{question} [y/N]: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 @click.command()

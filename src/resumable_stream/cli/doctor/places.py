@@ -16,7 +16,6 @@ from ...backends.redis.layout import slot_of
 from ...backends.redis.servers import Servers
 from ...backends.redis.single import SingleServer
 from ...backends.redis.topology import servers_of
-from ...exceptions import InvalidSettingError
 from ..options import Store
 
 
@@ -44,7 +43,7 @@ async def places_of(store: Store) -> AsyncIterator[Sequence[Place]]:
     places: list[Place] = []
     try:
         with translated_errors("answer"):
-            await servers.connect(keys.notices, _ignore, _ignore_interruption)
+            await servers.connect(keys.notices, _ignore, _ignore)
         places += _places(servers, store, keys)
         yield places
     finally:
@@ -56,18 +55,17 @@ async def places_of(store: Store) -> AsyncIterator[Sequence[Place]]:
 def _places(servers: Servers, store: Store, keys: Keys) -> list[Place]:
     if isinstance(servers, SingleServer):
         return [_place(store.name, servers.make_connection, servers, _probe_id())]
-    if isinstance(servers, ClusterServers):
-        owners = servers.layout.owners
-        return [
-            _place(
-                f"{address.host}:{address.port}",
-                partial(servers.make_connection_to, address),
-                servers,
-                _probe_id(lambda stream_id: owners[slot_of(keys.of(stream_id).record)] == address),  # noqa: B023  # called here
-            )
-            for address in servers.layout.masters
-        ]
-    raise InvalidSettingError("not a kind of servers that can be examined")
+    assert isinstance(servers, ClusterServers), "there are two kinds"
+    owners = servers.layout.owners
+    return [
+        _place(
+            f"{address.host}:{address.port}",
+            partial(servers.make_connection_to, address),
+            servers,
+            _probe_id(lambda stream_id: owners[slot_of(keys.of(stream_id).record)] == address),  # noqa: B023  # called here
+        )
+        for address in servers.layout.masters
+    ]
 
 
 def _place(name: str, connect: Connect, servers: Servers, probe_id: str) -> Place:
@@ -81,9 +79,5 @@ def _probe_id(is_there: Callable[[str], bool] = lambda _: True) -> str:
             return stream_id
 
 
-def _ignore(_: bytes) -> None:
-    pass
-
-
-def _ignore_interruption() -> None:
-    pass
+def _ignore(*_: bytes) -> None:
+    """Hear what nobody here wants to know."""
