@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import sys
 
 import pytest
@@ -121,3 +122,30 @@ async def test_without_the_extra(missing: str) -> None:
     out, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, out) == (2, b"")
     assert err == b'The command needs an extra: pip install "resumable-stream-context[cli]"\n'
+
+
+async def test_encodings(cli: Command) -> None:
+    """What the terminal's encoding does not have is escaped, and no error."""
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    shown = await in_process("doctor", "--url", cli.url, "--key-prefix", cli.prefix, env=environment)
+    assert shown.code == 0
+    assert rb"\u2192 Set appendonly" in shown.out
+
+
+@pytest.mark.parametrize("cli", ["process"], indirect=True)
+async def test_colours(cli: Command) -> None:
+    """There are colours on a terminal, and none with NO_COLOR."""
+    async with cli.context() as context:
+        await context.create_new_resumable_stream("s", lambda: ["a"])
+    plain = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    for more, is_coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        ours, its = pty.openpty()
+        try:
+            process = await cli.start("ls", stdout=its, env=plain | {"TERM": "xterm-256color"} | more)
+            await asyncio.wait_for(process.communicate(), 30)
+            shown = os.read(ours, 10_000)
+        finally:
+            os.close(ours)
+            os.close(its)
+        assert b"STATE" in shown
+        assert (b"\x1b[3" in shown) is is_coloured

@@ -9,9 +9,13 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from redis.asyncio import Redis
 
 from resumable_stream import ResumableStreamContext
-from tests.cli.conftest import Command
+from resumable_stream.cli.options import Store
+from tests.cli.conftest import Command, inside
+from tests.conftest import SET_SERVER
+from tests.servers import binaries, running
 
 
 async def _publish(context: ResumableStreamContext, *chunks: str | bytes) -> None:
@@ -201,3 +205,24 @@ async def test_broken_pipe(cli: Command, arguments: tuple[str, ...]) -> None:
         os.close(ours)
         _, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (141, b"")
+
+
+async def test_store_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the store goes away and does not come back, it is 1, and said in one line."""
+
+    def impatient(store: Store) -> ResumableStreamContext:
+        return ResumableStreamContext.from_url(store.url, key_prefix=store.key_prefix, outage_timeout=0.1)
+
+    monkeypatch.setattr(Store, "context", impatient)
+    steps = Steps()
+    with running(binaries()[SET_SERVER]) as server:
+        async with ResumableStreamContext.from_url(server.url, drain_timeout=0.0, outage_timeout=0.1) as context:
+            await context.create_new_resumable_stream("s", steps)
+            async with Redis.from_url(server.url) as client:
+                reading = asyncio.create_task(asyncio.to_thread(inside, "tail", "s", "--url", server.url))
+                while not await client.pubsub_channels("*{s}*"):
+                    await asyncio.sleep(0.01)  # nobody tells when it follows
+            os.kill(server.pid, signal.SIGKILL)
+            failed = await asyncio.wait_for(reading, 30)
+    assert (failed.code, failed.out) == (1, b"")
+    assert failed.err.splitlines()[-1].startswith(f"{server.url}: ")

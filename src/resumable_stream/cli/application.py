@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -20,6 +22,9 @@ Data goes to stdout, and all that is said about it to stderr."""
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command, and return its exit code."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # what the terminal's encoding does not have
     with _plain_log():
         try:
             code = _group().main(list(arguments), "resumable-stream", standalone_mode=False)
