@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from resumable_stream.backends.redis.connections import DirectConnection
+from resumable_stream.cli.doctor.facts import Facts, ask
 from tests.cli.conftest import Command, inside
 from tests.conftest import REAL_SERVERS, SET_SERVER, GetCluster, GetSentinels, GetServer
 from tests.servers import Server, binaries, running
@@ -122,6 +125,7 @@ async def test_advice_is_enough(examined: Server, user: Redis) -> None:
         (("~*", "resetchannels", "&other", "+@all"), "PUBLISH (channels), SUBSCRIBE (channels)"),
         (("~other:*", "&*", "+@all"), "PEXPIRE (keys), UNLINK (keys); so the rest was not tried"),
         (("~*", "&*", "+@all", "-unlink"), "UNLINK; so the rest was not tried"),
+        (("~*", "&*", "+@all", "-pexpire"), "PEXPIRE; so the rest was not tried"),
     ],
 )
 async def test_refused(examined: Server, user: Redis, rules: tuple[str, ...], refused: str) -> None:
@@ -184,6 +188,42 @@ async def test_cluster(cluster_of: GetCluster) -> None:
     assert {check["server"] for check in document["checks"]} == names
     arrived = [check["found"] for check in document["checks"] if check["check"] == "pushes"]
     assert arrived == ["50 of 50 arrived"] * 3
+
+
+async def test_user_in_cluster(cluster_of: GetCluster) -> None:
+    """In a Cluster the advice is enough together with the two rights that the docs add."""
+    cluster = cluster_of(SET_SERVER)
+    url = cluster.url.replace("://", "://limited:secret@")
+    try:
+        for member in cluster.members:
+            member.ask("ACL", "SETUSER", "limited", "reset", "on", ">secret", "+ping", "+cluster", "+command")
+        code, document = await _examine(url)
+        assert code == 1
+        rules = _by_check(document)["permissions"]["advice"].partition("NAME ")[2].split()
+        for member in cluster.members:
+            member.ask("ACL", "SETUSER", "limited", *rules)
+        code, document = await _examine(url)
+        assert (code, document["problems"]) == (0, 0)
+    finally:
+        for member in cluster.members:
+            member.ask("ACL", "DELUSER", "limited")
+
+
+async def test_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that goes away while it is examined is a problem; what was found before is shown."""
+    with running(binaries()[SET_SERVER]) as server:
+
+        async def kill_and_ask(connection: DirectConnection) -> Facts:
+            facts = await ask(connection)
+            os.kill(server.pid, signal.SIGKILL)
+            return facts
+
+        monkeypatch.setattr("resumable_stream.cli.doctor.ask", kill_and_ask)
+        code, document = await _examine(server.url)
+    assert code == 1
+    found = [check["level"] for check in document["checks"] if check["check"] == "reachable"]
+    assert found == ["problem"]
+    assert "version" in _by_check(document)
 
 
 @pytest.mark.parametrize("cli", ["process"], indirect=True)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from resumable_stream import ResumableStreamContext
 from resumable_stream.cli.options import Store
 from tests.cli.conftest import Command, inside
-from tests.conftest import SET_SERVER
+from tests.conftest import SET_SERVER, GetCluster, GetSentinels
 from tests.servers import binaries, running
 
 
@@ -226,3 +226,17 @@ async def test_store_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
             failed = await asyncio.wait_for(reading, 30)
     assert (failed.code, failed.out) == (1, b"")
     assert failed.err.splitlines()[-1].startswith(f"{server.url}: ")
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+async def test_sets(kind: str, sentinels_of: GetSentinels, cluster_of: GetCluster) -> None:
+    """Every kind of URL that the library has leads to the streams."""
+    url = (sentinels_of if kind == "sentinel" else cluster_of)(SET_SERVER).url
+    async with ResumableStreamContext.from_url(url, key_prefix="cli-sets") as context:
+        await context.delete("s")
+        await _publish(context, "a", "b")
+        where = ("--url", url, "--key-prefix", "cli-sets")
+        assert (await asyncio.to_thread(inside, "tail", "s", *where)).text == "ab"
+        (record,) = (await asyncio.to_thread(inside, "ls", "--json", *where)).records
+        assert record["stream_id"] == "s"
+        assert (await asyncio.to_thread(inside, "delete", "s", "--yes", *where)).code == 0

@@ -25,7 +25,10 @@ _STATES = click.Choice([state.value for state in StreamState])
 )
 @with_store
 def ls(url: str | None, key_prefix: str, *, as_json: bool, state: str | None, limit: int) -> Exit:
-    """List streams, the newest first, and what is left of those that are over."""
+    """List streams, the newest first.
+
+    What is left of those whose retention is over is listed, too.
+    """
     wanted = StreamState(state) if state else None
     return run_on(store_of(url, key_prefix), partial(work.ls, state=wanted, limit=limit, as_json=as_json))
 
@@ -89,8 +92,9 @@ def _is_confirmed(question: str) -> bool:
 @click.command()
 @with_store
 def doctor(url: str | None, key_prefix: str, *, as_json: bool) -> Exit:
-    """Check whether the server is fit to keep streams, and say what to change.
+    """Check whether the server is fit to keep streams.
 
-    It publishes a stream of a random id, and removes it. The exit code is 1 if there is a problem.
+    It says what to change. To try the server, it publishes a stream of a random id, and removes that. The exit code is
+    1 if there is a problem.
     """
     return run_on(store_of(url, key_prefix), partial(examine, as_json=as_json))

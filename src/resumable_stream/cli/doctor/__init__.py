@@ -28,16 +28,16 @@ async def examine(store: Store, *, as_json: bool) -> Exit:
 
 
 async def _findings(place: Place, store: Store) -> list[Finding]:
-    findings = [Finding("reachable", Level.OK, "it answers")]
+    findings: list[Finding] = []
     try:
         with translated_errors("answer"):
             facts = await ask(place.connection)
             findings += [check(facts) for check in CHECKS]
             findings += [await ping(place), await permissions(place, store.key_prefix)]
         findings += await stream(place, store)
-    except BackendError as error:
-        findings.append(_away(error))
-    return findings
+    except BackendError as error:  # it went away meanwhile
+        return [_away(error), *findings]
+    return [Finding("reachable", Level.OK, "it answers"), *findings]
 
 
 def _away(error: BackendError) -> Finding:
