@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "sync", "types"},
     "integrations": {"chat", "exceptions", "http", "stream", "sync"},
     "interop": {"_core", "_engine", "backends", "context", "exceptions", "types"},  # and nobody imports it
+    "cli": {"_core", "backends", "context", "exceptions", "stream", "types"},  # and nobody imports it
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
 }
 
@@ -55,6 +56,7 @@ MAY_USE = {
     "http": {"anyio"},
     "integrations": {"anyio", "aiohttp", "django", "fastapi", "flask", "litestar", "quart", "sanic", "starlette"},
     "interop": {"anyio", "redis"},
+    "cli": {"anyio", "click", "redis", "rich"},
 }
 
 # Of each integration whose framework is not its name, what it uses; and what it may have of other integrations.

@@ -45,6 +45,16 @@ def test_wheel_needs_three_packages(wheel: Path) -> None:
     assert fields["Name"] == "resumable-stream-context"
 
 
+def test_wheel_has_the_command(wheel: Path) -> None:
+    """Installing the wheel installs the command, which needs an extra."""
+    archive = zipfile.ZipFile(wheel)
+    (entries,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    assert archive.read(entries).decode().split() == [
+        "[console_scripts]",
+        *["resumable-stream", "=", "resumable_stream.cli:main"],
+    ]
+
+
 def test_wheel_works(wheel: Path, tmp_path: Path) -> None:
     """The package runs from the wheel alone, its scripts included."""
     code = """

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import anyio
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ClusterDownError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from typing_extensions import override
@@ -17,7 +18,7 @@ from .commands import Replicas, evaluate, scan, send
 from .connections import Address, Connections, make_closed_error
 from .discovery import Discovery
 from .errors import is_passing, is_to_be_tried_again, may_have_moved
-from .layout import Remap, slot_of
+from .layout import Layout, Remap, slot_of
 from .listener import Listener, Outage, Subscription
 from .nodes import Node, Target
 from .scripts import Script
@@ -45,6 +46,15 @@ class ClusterServers(Servers):
         self._retiring: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
         self._shards: ShardListeners | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """Who has what, as far as is known."""
+        return self._discovery.layout
+
+    async def make_connection_to(self, address: Address) -> AbstractConnection:
+        """Make a connection to a node, for who needs one beside these."""
+        return await self._connections.connect(address)
 
     @override
     async def connect(self, notices: str, on_notice: OnMessage, on_interrupted: OnInterrupted) -> None:
