@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -311,7 +311,7 @@ class ResumableStreamContext:
         """
         return self._runtime.scan()
 
-    def timeline(self, stream_id: str, *, start_index: int = 0) -> AsyncIterator[TimelineEntry]:
+    def timeline(self, stream_id: str, *, start_index: int = 0) -> AsyncGenerator[TimelineEntry, None]:
         """Tell when the chunks of a stream were logged, entry by entry, in order and without the chunks.
 
         It ends with what is logged when it gets there, and does not wait for more: call it again with the index after

@@ -7,7 +7,7 @@ import inspect
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -242,7 +242,7 @@ class Runtime:
         self._open_tasks()
         return self._backend.scan()
 
-    async def timeline(self, stream_id: str, index: int) -> AsyncIterator[TimelineEntry]:
+    async def timeline(self, stream_id: str, index: int) -> AsyncGenerator[TimelineEntry, None]:
         """Tell when the entries from the one that contains a chunk were logged: those that there are now."""
         self._open_tasks()
         generation = ""

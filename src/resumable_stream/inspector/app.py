@@ -102,16 +102,19 @@ class Inspector:
         if scope["type"] != "http":
             raise RuntimeError("the inspector answers requests alone: enter its context elsewhere")
         made = await self._answer(scope)
-        made = HTTPResponse(made.status, {**made.headers, **_HEADERS}, made.body)
-        if scope["method"] == "HEAD":
-            made = HTTPResponse(made.status, made.headers, b"")
-        await send_response(made, receive, send)
+        assert isinstance(made.body, bytes)
+        headers = {**made.headers, **_HEADERS, "content-length": str(len(made.body))}
+        body = b"" if scope["method"] == "HEAD" else made.body
+        await send_response(HTTPResponse(made.status, headers, body), receive, send)
 
     async def _answer(self, scope: Scope) -> HTTPResponse:
         if not await self._is_authorized(scope):
             return error_response(HTTPError(403, "forbidden", "you may not see this"))
         try:
             return await self._route(scope)
+        except _MethodNotAllowedError as error:
+            made = error_response(error)
+            return HTTPResponse(made.status, {**made.headers, "allow": ", ".join(error.allowed)}, made.body)
         except Exception as error:  # noqa: BLE001  # a task boundary: it is logged, and who asked gets an answer
             return error_response(error)
 
@@ -120,8 +123,8 @@ class Inspector:
             allowed: object = self._authorize(scope)
             if inspect.isawaitable(allowed):
                 allowed = await allowed
-        except Exception as error:  # noqa: BLE001  # the application's own code: who could not be checked stays out
-            _logger.error("authorize of the inspector failed: %s", type(error).__name__, exc_info=error)
+        except Exception:  # the application's own code: who could not be checked stays out
+            _logger.exception("authorize of the inspector failed")
             return False
         return allowed is True
 
@@ -156,6 +159,12 @@ class Inspector:
         return answer
 
 
+class _MethodNotAllowedError(HTTPError):
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__(405, "method_not_allowed", f"use {' or '.join(allowed)}")
+        self.allowed = allowed
+
+
 def _path_in(scope: Scope) -> str:
     """Return the path below where the application is mounted, which frameworks leave in ``path`` or take from it."""
     path, root = scope["path"], scope.get("root_path", "").rstrip("/")
@@ -173,7 +182,7 @@ def _to_the_page(scope: Scope) -> HTTPResponse:
 
 def _check_method(scope: Scope, *allowed: str) -> None:
     if scope["method"] not in allowed:
-        raise HTTPError(405, "method_not_allowed", f"use {' or '.join(allowed)}")
+        raise _MethodNotAllowedError(allowed)
 
 
 def _check_header(scope: Scope) -> None:

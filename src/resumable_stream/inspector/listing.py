@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -102,14 +102,12 @@ class Listing:
         """Return the streams that a filter lets through: those that run first, and then the newest first."""
         walk, readers = await self._newest(), self._context.readers()
         found = [
-            info
-            for info in walk.infos
-            if wanted.contains in info.stream_id and wanted.kind in ("", kind_of(info))
+            info for info in walk.infos if wanted.contains in info.stream_id and wanted.kind in ("", kind_of(info))
         ]
         shown = heapq.nsmallest(wanted.limit, found, key=lambda info: (not info.is_running, -info.created_at))
         return {
             "now": walk.now,
-            "counts": {kind: 0 for kind in KINDS} | Counter(map(kind_of, walk.infos)),
+            "counts": dict.fromkeys(KINDS, 0) | Counter(map(kind_of, walk.infos)),
             "found": len(found),
             "is_complete": walk.is_complete,
             "streams": [self._row(info, walk.rates.get(info.stream_id), readers) for info in shown],
@@ -148,7 +146,8 @@ class Listing:
 
     async def _go_through(self, at: float) -> _Walk:
         walk, seen = _Walk(at, time.time()), dict[str, _Seen]()
-        async for info in self._context.list_streams():
+        infos = self._context.list_streams()
+        while (info := await anext(infos, None)) is not None:
             if len(walk.infos) == MAX_SCANNED:
                 walk.is_complete = False
                 break
@@ -158,6 +157,8 @@ class Listing:
                 rate = _rate(self._seen.get(info.stream_id), newest)
                 if rate is not None:
                     walk.rates[info.stream_id] = rate
+        if isinstance(infos, AsyncGenerator):
+            await infos.aclose()
         self._seen = seen
         return walk
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..types import TimelineEntry
@@ -26,11 +27,6 @@ class Mark(NamedTuple):
     """Of chunks."""
     size_bytes: int
     entries: int
-
-    def __add__(self, other: tuple[object, ...]) -> Mark:  # type: ignore[override]  # they are joined, not listed
-        assert isinstance(other, Mark)
-        sums = (self.count + other.count, self.size_bytes + other.size_bytes, self.entries + other.entries)
-        return Mark(self.first_at, other.last_at, self.index, *sums)
 
 
 class Marks:
@@ -60,15 +56,20 @@ class Marks:
             self.marks = _thinned(self.marks)
 
 
+def _joined(one: Mark, two: Mark) -> Mark:
+    sums = (one.count + two.count, one.size_bytes + two.size_bytes, one.entries + two.entries)
+    return Mark(one.first_at, two.last_at, one.index, *sums)
+
+
 def _thinned(marks: Sequence[Mark]) -> list[Mark]:
     """Return fewer marks: neighbours are joined, two by two, where the gap between them is none of the longer ones."""
-    gaps = [after.first_at - before.last_at for before, after in zip(marks, marks[1:], strict=False)]
+    gaps = [after.first_at - before.last_at for before, after in pairwise(marks)]
     longest = sorted(gaps)[len(gaps) // 2]
     thinned: list[Mark] = []
     at = 0
     while at < len(marks):
         if at + 1 < len(marks) and gaps[at] <= longest:
-            thinned.append(marks[at] + marks[at + 1])
+            thinned.append(_joined(marks[at], marks[at + 1]))
             at += 2
         else:
             thinned.append(marks[at])

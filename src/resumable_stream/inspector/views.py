@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from ..context import ResumableStreamContext
 from ..exceptions import ResumableStreamError
@@ -98,7 +99,7 @@ class Views:
         """Take in what came since the last look."""
         before, read_bytes, number = view.marks.next_index, 0, 0
         view.is_complete = True
-        async with aclosing(self._context.timeline(stream_id, start_index=before)) as timeline:  # type: ignore[type-var]
+        async with aclosing(self._context.timeline(stream_id, start_index=before)) as timeline:
             async for entry in timeline:
                 if number >= _MAX_ENTRIES or read_bytes >= _MAX_BYTES:
                     view.is_complete = False
@@ -123,6 +124,7 @@ class Views:
                             chunks += block.chunks
                             if block.index + len(block.chunks) >= stop:
                                 break
+            await anyio.lowlevel.checkpoint()  # a reader is released a step after it was closed
         except ResumableStreamError:
             pass  # it went away meanwhile: then there is as much text as there is
         finally:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import anyio
 
