@@ -19,7 +19,7 @@ let timer = 0;
 function span(seconds) {
   if (seconds < 0.0005) return '0 s';
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 9.95) return `${+seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   const units = [[86400, 'd', 3600, 'h'], [3600, 'h', 60, 'min'], [60, 'min', 1, 's']];
   const [size, name, smaller, smallerName] = units.find(([unit]) => seconds >= unit);
@@ -67,7 +67,11 @@ async function look() {
     by('status').className = '';
     say(by('status'), `live, ${many(list.counts.running, 'running stream')}`);
     showList(list);
-    if (id && id === shown.id) showDetail(detail);
+    if (id && id === shown.id) {
+      const row = list.streams.find((stream) => stream.id === id);
+      if (row && detail.stream) detail.stream.rate = row.rate; // of the same moment as in the list
+      showDetail(detail);
+    }
   } catch (error) {
     if (mine !== asking) return;
     by('status').className = 'bad';
@@ -125,11 +129,13 @@ function newRow(id) {
   const name = make('button', { type: 'button', textContent: id });
   name.addEventListener('click', () => { open(id); look(); });
   const row = make('tr', {}, make('td', {}, name));
+  row.setAttribute('role', 'row'); // said aloud, since on a phone the style makes blocks of rows and cells
   for (const label of COLUMNS) {
     const cell = row.insertCell();
     if (label === 'State') cell.append(make('span'));
     else { cell.className = 'number'; cell.dataset.label = label; }
   }
+  for (const cell of row.cells) cell.setAttribute('role', 'cell');
   return row;
 }
 
