@@ -190,6 +190,29 @@ async def test_who_is_not_let_in(stage: Stage, chromium: Browser) -> None:
         await expect(page.get_by_role("status")).to_contain_text("live")
 
 
+async def test_hidden_page(stage: Stage, chromium: Browser) -> None:
+    """A page that nobody sees does not ask, and asks at once when it is seen again."""
+    async with stage.page(chromium) as page:
+        await page.clock.install()
+        await page.reload()
+        await expect(page.get_by_role("status")).to_contain_text("live")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for is_hidden in ("true", "false"):
+            await page.evaluate(
+                f"Object.defineProperty(document, 'hidden', {{ value: {is_hidden}, configurable: true }});"
+                "document.dispatchEvent(new Event('visibilitychange'))"
+            )
+            if is_hidden == "true":
+                asked.clear()
+                await page.clock.fast_forward(60_000)
+                assert asked == []
+        with anyio.fail_after(10):
+            while not asked:
+                await asyncio.sleep(0.02)
+    assert stage.complaints == []
+
+
 async def test_narrow_and_dark(stage: Stage, chromium: Browser) -> None:
     """It fits a phone, and follows the colours that the reader prefers."""
     await collect(await stage.context.resumable_stream("answer-" + "x" * 200, factory_of(["word " * 500])))

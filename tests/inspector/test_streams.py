@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from resumable_stream import JSONCodec, ResumableStreamContext, StreamState
-from resumable_stream.inspector import Inspector, listing, views
+from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.inspector import Inspector, app, listing, views
+from resumable_stream.testing import FaultyBackend
 from resumable_stream.testing.backend_suite.harness import append, create, info_of, make_claim
 from tests.inspector.conftest import HEADERS, client_of
 from tests.stores import Store
@@ -80,6 +82,42 @@ async def test_walks_are_shared_and_bounded(
             tasks.start_soon(look)
     assert walks == 1
     assert {(len(answer["streams"]), answer["is_complete"]) for answer in answers} == {(3, False)}
+
+
+async def test_long_walks_end(
+    context: ResumableStreamContext, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk that takes too long ends with what it has found, which is said."""
+    await collect(await context.resumable_stream("s", factory_of(["a"])))
+    monkeypatch.setattr(listing, "_LONGEST_WALK", -1.0)
+    assert not (await get(client, "/streams"))["is_complete"]
+
+
+async def test_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store does not answer, nobody waits for long, however many ask; then it goes on."""
+    monkeypatch.setattr(app, "_TIMEOUT", 0.2)
+    backend = FaultyBackend(MemoryBackend())
+    async with (
+        ResumableStreamContext(backend, drain_timeout=0.0) as context,
+        client_of(Inspector(context, authorize=lambda _scope: True)) as client,
+    ):
+        await collect(await context.resumable_stream("s", factory_of(["a"])))
+        backend.go_away()
+        statuses: list[int] = []
+
+        async def look(path: str) -> None:
+            statuses.append((await client.get(path)).status_code)
+
+        with anyio.fail_after(2):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(look, "/streams")
+                    tasks.start_soon(look, "/streams/s")
+        assert statuses == [503] * 20
+        backend.come_back()
+        monkeypatch.setattr(app, "_TIMEOUT", 8.0)
+        assert (await get(client, "/streams/s"))["text"] == "a"
+        assert (await get(client, "/streams"))["found"] == 1
 
 
 async def test_chunks_per_second(

@@ -11,6 +11,8 @@ from importlib.resources import files
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
+import anyio
+
 from ..context import ResumableStreamContext
 from ..exceptions import InvalidSettingError
 from ..http.asgi import send_response
@@ -31,6 +33,8 @@ HEADER = b"x-resumable-stream-inspector"
 """What a POST has to carry. A page of another origin cannot send it without having asked first, which is refused."""
 
 _REASON = "inspector"
+_TIMEOUT = 8.0
+"""Seconds for an answer. The page gives up a little later."""
 _STREAM = re.compile(r"/streams/([^/]+)(?:/(stop|delete))?")
 _HEADERS = {
     "cache-control": "no-store",
@@ -139,10 +143,10 @@ class Inspector:
             raise HTTPError(404, "not_found", "there is nothing here")
         _check_method(scope, "GET", "HEAD")
         if found is not None:
-            return _json(await self._views.look(found[1], self._listing))
+            return _json(await _in_time(self._views.look(found[1], self._listing)))
         if path == "/streams":
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
-            return _json(await self._listing.show(parse_filter(query)))
+            return _json(await _in_time(self._listing.show(parse_filter(query))))
         return _FILES[path] if path else _to_the_page(scope)
 
     async def _act(self, stream_id: str, action: str) -> dict[str, Any]:
@@ -188,6 +192,15 @@ def _check_method(scope: Scope, *allowed: str) -> None:
 def _check_header(scope: Scope) -> None:
     if (HEADER, b"1") not in ((name.lower(), value) for name, value in scope["headers"]):
         raise HTTPError(403, "header_missing", f"send the header {HEADER.decode()}: 1")
+
+
+async def _in_time(answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+    """Wait for an answer, but not for long: while the store is away, those who ask again would pile up."""
+    try:
+        with anyio.fail_after(_TIMEOUT):
+            return await answer
+    except TimeoutError:
+        raise HTTPError(503, "unavailable", "streams cannot be reached just now") from None
 
 
 def _json(answer: Mapping[str, Any]) -> HTTPResponse:

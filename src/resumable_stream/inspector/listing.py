@@ -22,6 +22,8 @@ MAX_SCANNED = 10_000
 MAX_ROWS = 500
 _INTERVAL = 1.0
 """Seconds between two walks through the streams, at least."""
+_LONGEST_WALK = 3.0
+"""Seconds after which a walk ends with what it has found, as it does after `MAX_SCANNED` streams."""
 _SHARE = 4
 """A walk is followed by a pause of so many times its length, at least."""
 _LONGEST_MEMORY = 30.0
@@ -148,7 +150,7 @@ class Listing:
         walk, seen = _Walk(at, time.time()), dict[str, _Seen]()
         infos = self._context.list_streams()
         while (info := await anext(infos, None)) is not None:
-            if len(walk.infos) == MAX_SCANNED:
+            if len(walk.infos) == MAX_SCANNED or anyio.current_time() - at > _LONGEST_WALK:
                 walk.is_complete = False
                 break
             walk.infos.append(info)

@@ -104,8 +104,6 @@ class Views:
                 if number >= _MAX_ENTRIES or read_bytes >= _MAX_BYTES:
                     view.is_complete = False
                     break
-                if entry.index < before:
-                    continue
                 view.marks.add(entry)
                 read_bytes += entry.size_bytes
                 number += 1
