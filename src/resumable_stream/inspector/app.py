@@ -90,7 +90,7 @@ class Inspector:
         self._context = context
         self._authorize = authorize
         self._views = Views(context)
-        self._listing = Listing(context, self._views)
+        self._listing = Listing(context, self._views.readers_of)
 
     async def __call__(
         self,
@@ -143,7 +143,7 @@ class Inspector:
             raise HTTPError(404, "not_found", "there is nothing here")
         _check_method(scope, "GET", "HEAD")
         if found is not None:
-            return _json(await _in_time(self._views.look(found[1], self._listing)))
+            return _json(await _in_time(self._views.look(found[1], self._listing.describe)))
         if path == "/streams":
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1")))
             return _json(await _in_time(self._listing.show(parse_filter(query))))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -15,7 +15,7 @@ from ..context import ResumableStreamContext
 from ..exceptions import InvalidInputError
 from ..types import StreamInfo, StreamState
 
-__all__ = ["Filter", "Listing", "Readers", "parse_filter"]
+__all__ = ["Filter", "Listing", "parse_filter"]
 
 MAX_SCANNED = 10_000
 """Streams that are looked at. What a store has beyond them is not counted."""
@@ -30,13 +30,6 @@ _LONGEST_MEMORY = 30.0
 """After so many seconds, how many chunks a stream had says nothing of its rate."""
 TOMBSTONE = "tombstone"
 KINDS = (*(state.value for state in StreamState), TOMBSTONE)
-
-
-class Readers(Protocol):
-    """Knows how many readers the inspector itself has."""
-
-    def readers_of(self, stream_id: str) -> int:
-        """Return how many readers of a stream are none of the application's."""
 
 
 class Filter(NamedTuple):
@@ -85,12 +78,12 @@ class Listing:
 
     Args:
         context: It.
-        own: Knows of the readers that are not to be counted.
+        own_readers: Returns how many readers of a stream are the inspector's, and not to be counted.
     """
 
-    def __init__(self, context: ResumableStreamContext, own: Readers) -> None:
+    def __init__(self, context: ResumableStreamContext, own_readers: Callable[[str], int]) -> None:
         self._context = context
-        self._own = own
+        self._own_readers = own_readers
         self._lock: anyio.Lock | None = None  # it belongs to an event loop, which may not run yet
         self._walk: _Walk | None = None
         self._next_at = 0.0
@@ -127,7 +120,7 @@ class Listing:
             "state": kind_of(info),
             "length": info.length,
             "rate": rate if info.is_running else None,
-            "readers": max(readers.get(info.stream_id, 0) - self._own.readers_of(info.stream_id), 0),
+            "readers": max(readers.get(info.stream_id, 0) - self._own_readers(info.stream_id), 0),
             "created_at": info.created_at,
             "ended_at": info.ended_at,
             "lease_left": info.lease_left if info.is_running else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -27,13 +27,6 @@ _MAX_BYTES = 16 * 1024 * 1024
 _INTERVAL = 0.5
 _PATIENCE = 2.0
 """Seconds for the text. What did not come until then is missing."""
-
-
-class Describe(Protocol):
-    """Knows how the page shows a stream."""
-
-    def describe(self, info: StreamInfo) -> dict[str, Any]:
-        """Return it."""
 
 
 class _View:
@@ -62,8 +55,8 @@ class Views:
         """Have the next viewer see the stream as it is then."""
         self._answers.pop(stream_id, None)
 
-    async def look(self, stream_id: str, rows: Describe) -> dict[str, Any]:
-        """Return what there is to show of a stream.
+    async def look(self, stream_id: str, describe: Callable[[StreamInfo], dict[str, Any]]) -> dict[str, Any]:
+        """Return what there is to show of a stream; its description is what ``describe`` makes of that.
 
         Raises:
             HTTPError: There is none.
@@ -81,7 +74,7 @@ class Views:
                 raise HTTPError(404, "not_found", "there is no such stream")
             view = self._view_of(info)
             await self._go_on(view, stream_id)
-            answer = _answer(rows.describe(info), info, view)
+            answer = _answer(describe(info), info, view)
             self._answers[stream_id] = (anyio.current_time(), answer)
             return answer
 
