@@ -51,6 +51,7 @@ _HEADERS = {
 
 
 def _read(name: str, content_type: str) -> HTTPResponse:
+    assert __package__ is not None, "this is a module of one"
     body = (files(__package__) / "page" / name).read_bytes()
     return HTTPResponse(200, {"content-type": content_type}, body)
 
