@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "answers": {"exceptions", "protocols"},
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "sync", "types"},
     "integrations": {"chat", "exceptions", "http", "stream", "sync"},
+    "inspector": {"context", "exceptions", "http", "types"},  # and nobody imports it
     "interop": {"_core", "_engine", "backends", "context", "exceptions", "types"},  # and nobody imports it
     "cli": {"_core", "backends", "context", "exceptions", "stream", "types"},  # and nobody imports it
     "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
@@ -54,6 +55,7 @@ MAY_USE = {
     "testing": {"anyio"},
     "answers": {"anyio"},
     "http": {"anyio"},
+    "inspector": {"anyio"},
     "integrations": {"anyio", "aiohttp", "django", "fastapi", "flask", "litestar", "quart", "sanic", "starlette"},
     "interop": {"anyio", "redis"},
     "cli": {"anyio", "click", "redis", "rich"},

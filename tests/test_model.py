@@ -49,7 +49,7 @@ from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.testing import ManualClock
 from resumable_stream.testing.faults import Fault, FaultyBackend, Method, delay, lose_reply, refuse, repeat
-from resumable_stream.types import Acquired, Append, Appended, AppendStatus, Claim, End, Entry, Page, Push
+from resumable_stream.types import Acquired, Append, Appended, AppendStatus, Claim, End, Entry, EpochStart, Page, Push
 
 T = TypeVar("T")
 
@@ -94,6 +94,7 @@ class Modelled:
     generation: str
     epoch: int = 1
     epoch_start: int = 0
+    takeovers: tuple[EpochStart, ...] = ()
     entries: list[Entry] = field(default_factory=list)
     reason: str = ""
     """Why it was asked to stop."""
@@ -116,11 +117,11 @@ class Modelled:
     def ends_with(self, append: Append) -> bool:
         """Whether what is to be appended is what is logged last, be it by that append or by another."""
         end = self.recorded[0] if self.recorded else None
-        entry = Entry(append.first, append.count, append.payload)
+        entry = (append.first, append.count, append.payload)
         return (
             append.stop == self.length
             and append.end == end
-            and (entry in self.entries or (not append.count and end is not None))
+            and (entry in (logged[:3] for logged in self.entries) or (not append.count and end is not None))
         )
 
     def since_retention(self, now: float) -> float:
@@ -163,6 +164,7 @@ class Modelled:
             end.reason,
             self.epoch_start,
             self.leased_until - now if has_lease else 0.0,
+            self.takeovers[-20:],
         )
 
     def moments(self) -> Iterator[float]:
@@ -200,6 +202,7 @@ class Model:
         elif is_taken_over:
             stream.epoch, stream.epoch_start = stream.epoch + 1, stream.length
             stream.claim, stream.leased_until = claim, self.now + claim.lease
+            stream.takeovers += (EpochStart(stream.epoch, stream.length, self.now),)
         is_owner = stream.claim.token == claim.token
         return Acquired(is_owner, stream.describe(self.now)), is_taken_over
 
@@ -219,7 +222,7 @@ class Model:
         if not append.count and not append.end:
             return {AppendStatus.ACCEPTED}, None
         entry = Entry(append.first, append.count, append.payload) if append.count else None
-        stream.entries += [entry] if entry else []
+        stream.entries += [entry._replace(at=self.now)] if entry else []
         stream.recorded = (append.end, self.now) if append.end else None
         stream.last = append
         return {AppendStatus.ACCEPTED}, Push(stream.generation, stream.epoch, stream.length, entry, append.end)

@@ -25,9 +25,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_has_all_that_is_not_python(wheel: Path) -> None:
-    """The wheel has the Lua scripts, the marker of inline types, the licence, and nothing of the tests."""
+    """The wheel has the scripts, the inspector's page, the marker of inline types, the licence, and no tests."""
     names = zipfile.ZipFile(wheel).namelist()
-    files = [path for path in (ROOT / "src").rglob("*") if path.suffix in (".py", ".lua")]
+    kinds = {".py", ".lua", ".html", ".js", ".css", ".svg"}
+    files = [path for path in (ROOT / "src").rglob("*") if path.suffix in kinds]
     assert {str(path.relative_to(ROOT / "src")) for path in files} < set(names)
     assert "resumable_stream/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)

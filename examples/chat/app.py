@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse
@@ -14,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from resumable_stream import JSONCodec, ResumableStreamContext
 from resumable_stream.chat import ChatLimits, ResumableChat
 from resumable_stream.chat.stores.sql import SQLChatStore
+from resumable_stream.inspector import Inspector
 from resumable_stream.integrations.fastapi import chat_routes
 
 from .answers import answer
@@ -54,6 +56,15 @@ async def page() -> FileResponse:
     """Show the page."""
     return FileResponse(PAGE)
 
+
+def is_from_here(scope: MutableMapping[str, Any]) -> bool:
+    """Return whether a browser on this machine asks, by an address of this machine. Put your own sign-in here."""
+    host = dict(scope["headers"]).get(b"host", b"").rpartition(b":")[0]
+    return (scope.get("client") or ("",))[0] in ("127.0.0.1", "::1") and host in (b"127.0.0.1", b"localhost", b"[::1]")
+
+
+if os.environ.get("INSPECTOR") == "1":
+    app.mount("/inspector", Inspector(context, authorize=is_from_here))
 
 if REACT_PAGE.is_dir():  # it was built
     app.mount("/react", StaticFiles(directory=REACT_PAGE, html=True))

@@ -83,7 +83,8 @@ class StreamBackend(ABC):
         lease that starts now. Where ``claim.allow_new`` is false nothing is written, and ``info`` is ``None``.
 
         A lost stream, where the claim allows it and it is still readable, becomes ``RUNNING`` again under the
-        next epoch, with its chunks, its generation and a new lease, on the terms of this claim.
+        next epoch, with its chunks, its generation and a new lease, on the terms of this claim. All later descriptions
+        tell of it in ``takeovers``, of which the newest 20 are kept.
 
         Any other stream is described and left as it is. When its retention has passed, ``is_readable`` is false. When
         its tombstone has passed too, it is unknown: the id is free for a new generation.
@@ -118,7 +119,8 @@ class StreamBackend(ABC):
         """Read entries from the one that contains chunk ``start``, until their payloads reach ``max_bytes``.
 
         The first entry is returned however large it is, so there is progress; none if ``max_bytes`` is 0. A page may
-        end earlier than it must. The description is from the same moment as the entries.
+        end earlier than it must. The description is from the same moment as the entries, and each entry says when it
+        was logged.
 
         A stream can still be read for a minute after its retention, for readers who joined before; then its entries
         may be missing. ``None`` means that nothing is left of it.

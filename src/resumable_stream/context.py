@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -24,7 +24,7 @@ from .exceptions import (
     StreamExistsError,
 )
 from .stream import ResumableStream
-from .types import Factory, Limits, StreamInfo, StreamRole, StreamState, Takeover
+from .types import Factory, Limits, StreamInfo, StreamRole, StreamState, Takeover, TimelineEntry
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
@@ -310,6 +310,38 @@ class ResumableStreamContext:
         For tools: it walks through everything there is. One that comes or goes meanwhile may be missing.
         """
         return self._runtime.scan()
+
+    def timeline(self, stream_id: str, *, start_index: int = 0) -> AsyncGenerator[TimelineEntry, None]:
+        """Tell when the chunks of a stream were logged, entry by entry, in order and without the chunks.
+
+        It ends with what is logged when it gets there, and does not wait for more: call it again with the index after
+        the last one. For tools: it reads the log, a page at a time, so that memory is bounded. One that is unknown, or
+        was deleted or forgotten meanwhile, has no further entries.
+
+        Args:
+            stream_id: Of the stream.
+            start_index: Of a chunk, at least 0. The first entry is the one that contains it.
+
+        Raises:
+            InvalidStreamIdError, InvalidPositionError: See there.
+            BackendError: The store failed.
+            ContextClosedError: The context is not open.
+        """
+        check_stream_id(stream_id, self._limits.max_stream_id_length)
+        checked = parse_position(start_index, None, None).start_index
+        if checked < 0:
+            raise InvalidPositionError("a timeline starts at an index, which is at least 0")
+        return self._runtime.timeline(stream_id, checked)
+
+    def readers(self) -> dict[str, int]:
+        """Return how many readers the streams have in this process, by stream id.
+
+        Streams without any are left out, and so are readers of streams that had ended before they came.
+
+        Raises:
+            ContextClosedError: The context is not open.
+        """
+        return self._runtime.readers()
 
     def _source(self, factory: Factory[T], takeover: Takeover[T] | None) -> Source:
         for made in (factory,) if takeover is None else (factory, takeover):

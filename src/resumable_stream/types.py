@@ -23,6 +23,7 @@ __all__ = [
     "Claim",
     "End",
     "Entry",
+    "EpochStart",
     "Factory",
     "Limits",
     "Page",
@@ -34,6 +35,7 @@ __all__ = [
     "StreamRole",
     "StreamState",
     "Takeover",
+    "TimelineEntry",
 ]
 
 T = TypeVar("T")
@@ -103,6 +105,8 @@ class StreamInfo:
     lease_left: float = field(default=0.0, compare=False)
     """Seconds until the publisher counts as lost, by the store's clock, when this was asked. Negative: so long ago it
     was lost. 0 once the stream has ended in another way."""
+    takeovers: tuple[EpochStart, ...] = ()
+    """When each epoch after the first one began, oldest first: of the newest 20."""
 
     @property
     def is_running(self) -> bool:
@@ -113,6 +117,28 @@ class StreamInfo:
     def end(self) -> End | None:
         """How the stream ended, or ``None`` while it runs."""
         return None if self.is_running else End(self.state, self.error_type, self.error_message, self.reason)
+
+
+class EpochStart(NamedTuple):
+    """A takeover: from then on, another publisher owned the stream."""
+
+    epoch: int
+    length: int
+    """How many chunks were logged then."""
+    at: float
+    """Seconds since 1970, by the store's clock."""
+
+
+class TimelineEntry(NamedTuple):
+    """When some consecutive chunks were logged, without the chunks."""
+
+    index: int  # type: ignore[assignment]  # as below
+    """Of the first of them."""
+    count: int  # type: ignore[assignment]  # as below
+    size_bytes: int
+    """What they take in the log, with one byte or more for each chunk's length."""
+    at: float
+    """Seconds since 1970, by the store's clock; 0.0 if that is not known."""
 
 
 class StreamEvent(NamedTuple):
@@ -154,6 +180,8 @@ class Entry(NamedTuple):
     """Number of chunks, at least 1."""
     payload: bytes
     """The packed chunks. Backends store it and never look inside."""
+    at: float = 0.0
+    """When it was logged, in seconds since 1970, by the store's clock. 0.0 in a push, and if it is not known."""
 
     @property
     def stop(self) -> int:

@@ -17,7 +17,7 @@ import httpx
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
-OURS = ("DATABASE_URL", "REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "DEMO_DELAY")
+OURS = ("DATABASE_URL", "REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "DEMO_DELAY", "INSPECTOR")
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def test_all_methods() -> None:
         assert info is not None
         assert info.length == 1
         assert [listed.stream_id for listed in context.list_streams()] == ["s"]
+        assert [(mark.index, mark.count) for mark in context.timeline("s")] == [(0, 1)]
+        assert context.readers() == {"s": 1}
         assert context.stop("s", reason="enough") is StreamState.RUNNING
         tap.let("never seen")
         assert list(stream) == []
@@ -87,6 +89,8 @@ def test_opens_itself_and_stays_closed() -> None:
         lambda: context.info("s"),
         lambda: context.resumable_stream("s", never),
         context.list_streams,
+        lambda: context.timeline("s"),
+        context.readers,
         lambda: context.iterate(factory_of("a")()),
     ):
         with pytest.raises(ContextClosedError):

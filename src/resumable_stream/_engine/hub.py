@@ -138,6 +138,10 @@ class Hub:
             return info.length
         return max(info.length, feed.window.stop)
 
+    def readers(self) -> dict[str, int]:
+        """Return how many readers each live stream has here."""
+        return {stream_id: feed.readers for stream_id, feed in self._feeds.items() if feed.readers}
+
     def close(self) -> None:
         """Let go of all readers that still wait. Nothing is started any more."""
         self._is_closed = True

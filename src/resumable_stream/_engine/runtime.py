@@ -7,7 +7,7 @@ import inspect
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from ..exceptions import (
     LimitExceededError,
     StreamGoneError,
 )
-from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState
+from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState, TimelineEntry
 from .companion import Companion
 from .feed import Feed, block_of
 from .flusher import Flusher
@@ -241,6 +241,24 @@ class Runtime:
         """Describe all streams."""
         self._open_tasks()
         return self._backend.scan()
+
+    async def timeline(self, stream_id: str, index: int) -> AsyncGenerator[TimelineEntry, None]:
+        """Tell when the entries from the one that contains a chunk were logged: those that there are now."""
+        self._open_tasks()
+        generation = ""
+        while True:
+            read = partial(self._backend.read, stream_id, index, self._limits.page_bytes)
+            page = await self._patiently(read)
+            if page is None or not page.entries or generation not in ("", page.info.generation):
+                return
+            generation = page.info.generation
+            for first, count, payload, at in page.entries:
+                yield TimelineEntry(first, count, len(payload), at)
+            index = page.entries[-1].stop
+
+    def readers(self) -> dict[str, int]:
+        """Return how many readers each live stream has here."""
+        return self._open_tasks().hub.readers()
 
     def length_of(self, info: StreamInfo) -> int:
         """Return how many chunks of a stream can be read here."""

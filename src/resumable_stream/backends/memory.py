@@ -20,6 +20,7 @@ from ..types import (
     Claim,
     End,
     Entry,
+    EpochStart,
     Page,
     Push,
     StreamInfo,
@@ -28,6 +29,7 @@ from ..types import (
 
 __all__ = ["MemoryBackend", "MemoryStore"]
 
+_KEPT_TAKEOVERS = 20
 _GRACE = 60.0
 """How long entries outlive the retention, for readers who joined before, in seconds."""
 
@@ -40,6 +42,7 @@ class _Record:
     leased_until: float
     epoch: int = 1
     epoch_start: int = 0
+    takeovers: tuple[EpochStart, ...] = ()
     stop_reason: str = ""
     entries: list[Entry] = field(default_factory=list)
     length: int = 0
@@ -103,6 +106,8 @@ class MemoryStore:
         elif record.is_lost() and record.is_readable(now) and record.may_be_taken_over(claim):
             record.claim, record.epoch, record.end = claim, record.epoch + 1, None
             record.leased_until, record.epoch_start = now + claim.lease, record.length
+            start = EpochStart(record.epoch, record.length, now + self._to_unix)
+            record.takeovers = (*record.takeovers, start)[-_KEPT_TAKEOVERS:]
             self._push(stream_id, None)
             self._notify(stream_id)
         return Acquired(record.claim.token == claim.token, self._describe(stream_id, record, now))
@@ -201,7 +206,7 @@ class MemoryStore:
         entry = None
         if append.count:
             entry = Entry(append.first, append.count, append.payload)
-            record.entries.append(entry)
+            record.entries.append(entry._replace(at=now + self._to_unix))
             record.length, record.last = entry.stop, append
         if append.end is not None:
             record.end, record.ended_at, record.last = append.end, now, append
@@ -232,6 +237,7 @@ class MemoryStore:
             reason=end.reason,
             epoch_start=record.epoch_start,
             lease_left=record.leased_until - now if record.end is None or record.is_lost() else 0.0,
+            takeovers=record.takeovers,
         )
 
 

@@ -14,7 +14,7 @@ from ..abc import Codec, StreamBackend
 from ..context import ResumableStreamContext as AsyncContext
 from ..context import Settings, backend_from_url
 from ..stream import ResumableStream as AsyncStream
-from ..types import Factory, StreamInfo, StreamState, Takeover
+from ..types import Factory, StreamInfo, StreamState, Takeover, TimelineEntry
 from .factories import for_the_loop
 from .pulling import BlockingIterator, iterate
 from .session import Session
@@ -200,6 +200,19 @@ class ResumableStreamContext:
         """Describe all streams in the store, tombstones included, in no particular order. See the twin."""
         loop = self._session.loop()
         return iterate(loop, self.twin.list_streams())
+
+    def timeline(self, stream_id: str, *, start_index: int = 0) -> BlockingIterator[TimelineEntry]:
+        """Tell when the chunks of a stream were logged, entry by entry, without the chunks. See the twin."""
+        loop = self._session.loop()
+        return iterate(loop, self.twin.timeline(stream_id, start_index=start_index))
+
+    def readers(self) -> dict[str, int]:
+        """Return how many readers the streams have in this process, by stream id. See the twin."""
+
+        async def readers() -> dict[str, int]:
+            return self.twin.readers()
+
+        return self.call(readers)
 
     def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call an asynchronous function in the loop of this context, and return what it returns.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from ...types import Appended, AppendStatus, End, Entry, Push, StreamInfo, StreamState
+from ...types import Appended, AppendStatus, End, Entry, EpochStart, Push, StreamInfo, StreamState
 
 _STATUSES = (
     AppendStatus.ACCEPTED,
@@ -75,7 +75,7 @@ def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | No
     if not reply:
         return None
     generation, epoch, length, created_at, state, ending, ended_at, is_readable, is_id_free = reply[:9]
-    epoch_start, lease_left = reply[9:]
+    epoch_start, lease_left, takeovers = reply[9:]
     end = _decode_end(ending) or End(StreamState(state.decode()))
     info = StreamInfo(
         stream_id=stream_id,
@@ -91,8 +91,14 @@ def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | No
         reason=end.reason,
         epoch_start=int(epoch_start),
         lease_left=int(lease_left) / 1000,
+        takeovers=_decode_takeovers(takeovers, int(created_at)),
     )
     return Description(info, bool(is_id_free))
+
+
+def _decode_takeovers(takeovers: bytes, created_at: int) -> tuple[EpochStart, ...]:
+    starts = (map(int, start.split(b":")) for start in takeovers.split())
+    return tuple(EpochStart(epoch, length, (created_at + after) / 1000) for epoch, length, after in starts)
 
 
 def decode_appended(reply: Sequence[Any]) -> Appended:
@@ -104,12 +110,12 @@ def decode_appended(reply: Sequence[Any]) -> Appended:
 
 def decode_page(reply: Sequence[bytes]) -> list[Entry]:
     """Return the entries of ``read.lua``."""
-    return [_decode_entry(entry_id, payload) for entry_id, payload in zip(reply[::2], reply[1::2], strict=True)]
+    return [_decode_entry(*entry) for entry in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
 
 
-def _decode_entry(entry_id: bytes, payload: bytes) -> Entry:
+def _decode_entry(entry_id: bytes, payload: bytes, when: bytes) -> Entry:
     first, _, count = entry_id.partition(b"-")
-    return Entry(int(first), int(count), payload)
+    return Entry(int(first), int(count), payload, int(when) / 1000 if when else 0.0)
 
 
 def decode_push(message: bytes) -> Push | None:

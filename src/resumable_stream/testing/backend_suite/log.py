@@ -176,6 +176,25 @@ class LogTests:
             assert firsts_of(await backend.read("s", 10**15, ENOUGH)) == []
         assert firsts == [[0, 3, 4], [0, 3, 4], [0, 3, 4], [3, 4], [4], [4], []]
 
+    async def test_entries_say_when_they_were_logged(self, harness: BackendHarness) -> None:
+        """Each entry has its time, by the store's clock, and a repeated append does not change it."""
+        async with harness.open() as backend:
+            info = await create(backend)
+            await append(backend, info, 0, ["a", "b"])
+            await harness.advance(0.1)
+            await append(backend, info, 2, ["c"])
+            before = await backend.read("s", 0, ENOUGH)
+            await harness.advance(0.1)
+            await append(backend, info, 2, ["c"])
+            assert await backend.read("s", 0, ENOUGH) == before
+            await append(backend, info, 3, ["d"], end=DONE)
+            page = await backend.read("s", 0, ENOUGH)
+        assert page is not None
+        assert page.info.ended_at is not None
+        times = [entry.at for entry in page.entries]
+        assert page.info.created_at <= times[0] <= times[1] - 0.09 <= times[2] - 0.18 <= page.info.ended_at - 0.18
+        assert times[2] == page.info.ended_at
+
     async def test_pages_are_bounded(self, harness: BackendHarness) -> None:
         """A page ends when its payloads reach the size; page by page, every entry comes once, in order."""
         async with harness.open() as backend:

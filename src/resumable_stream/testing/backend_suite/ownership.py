@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import anyio
 
@@ -173,6 +174,28 @@ class OwnershipTests:
             assert not (await backend.acquire("s", make_claim(allow_lost=True, lost_epoch=1))).is_publisher
             third = await backend.acquire("s", make_claim(allow_lost=True, lost_epoch=2))
             assert (third.is_publisher, info_of(third).epoch) == (True, 3)
+
+    async def test_takeovers_are_remembered(self, harness: BackendHarness) -> None:
+        """A stream says when it was taken over, and what was logged then: the newest 20 times, and none at first."""
+        lease = harness.lease / 6
+        async with harness.open() as backend:
+            info = await create(backend, lease=lease)
+            assert info.takeovers == ()
+            await append(backend, info, 0, ["a"])
+            for epoch in range(2, 24):
+                await harness.advance(lease * 1.5)
+                info = info_of(await backend.acquire("s", make_claim(allow_lost=True, lease=lease)))
+                assert info.takeovers[-1][:2] == (epoch, epoch - 1)
+                await append(backend, info, epoch - 1, ["b"])
+            page = await backend.read("s", 0, ENOUGH)
+            assert page is not None
+            assert page.info.takeovers == info.takeovers
+            await backend.delete("s")
+            assert (await create(backend)).takeovers == ()
+        assert [start.epoch for start in info.takeovers] == list(range(4, 24))
+        times = [info.created_at, *(start.at for start in info.takeovers)]
+        assert all(later - earlier >= lease for earlier, later in pairwise(times))
+        assert [start.at <= page.entries[start.length].at for start in info.takeovers] == [True] * 20
 
     async def test_exactly_one_takes_over(self, harness: BackendHarness) -> None:
         """However many race for a lost stream, exactly one gets the next epoch."""

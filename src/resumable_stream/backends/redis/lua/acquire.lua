@@ -6,6 +6,7 @@
 --       8 PUBLISH or SPUBLISH  9 channel  10 channel of notices  11 stream id
 -- Returns {1 if the caller is the publisher else 0, description}
 
+local KEPT_TAKEOVERS = 20
 local meta, log = KEYS[1], KEYS[2]
 local token, lease, retention, tombstone = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = clock()
@@ -17,6 +18,13 @@ local function own(epoch, length)
   expire(meta, log, tonumber(lease), tonumber(retention), tonumber(tombstone))
 end
 
+local function remember_takeover(epoch)
+  local kept = {}
+  for start in string.gmatch(d.takeovers, '%S+') do kept[#kept + 1] = start end
+  kept[#kept + 1] = epoch .. ':' .. d.length .. ':' .. integer(now - d.created_at)
+  redis.call('HSET', meta, 'takeovers', table.concat(kept, ' ', math.max(1, #kept - KEPT_TAKEOVERS + 1)))
+end
+
 if not d or d.is_id_free then
   if ARGV[5] ~= '1' then return {0, {}} end
   redis.call('UNLINK', meta, log)
@@ -24,7 +32,9 @@ if not d or d.is_id_free then
   own(1, 0)
   d = describe(meta, now)
 elseif ARGV[6] == '1' and (ARGV[7] == '0' or ARGV[7] == d.epoch) and d.state == 'lost' and d.is_readable then
-  own(integer(d.epoch + 1), d.length)
+  local epoch = integer(d.epoch + 1)
+  own(epoch, d.length)
+  remember_takeover(epoch)
   redis.pcall(ARGV[8], ARGV[9], '')
   notify(ARGV[10], ARGV[11])
   d = describe(meta, now)

@@ -4,12 +4,17 @@
 --   generation, epoch, owner       who may append; owner is the token of the newest claim
 --   length                         chunks logged
 --   epoch_start                    chunks that were logged when the newest epoch began
+--   takeovers                      {epoch}:{length}:{ms since created_at} of the newest epochs, with a blank between them;
+--                                  absent until the first takeover
 --   lease, retention, tombstone    the owner's terms, in ms
 --   leased_until                   when the publisher counts as lost, in ms since 1970
 --   created_at                     in ms since 1970
 --   state, end, ended_at           the final state, its details as JSON, and when; absent while running
 --   stop                           set when someone asked the publisher to stop: the end to record then, as JSON
--- The log is a stream of entries {first}-{count}: the payload of chunks first .. first+count-1, in the one field "c".
+-- The log is a stream of entries {first}-{count}, with two fields. All have the same ones, so that Redis keeps their names
+-- once for many entries:
+--   c                              the payload of chunks first .. first+count-1
+--   t                              when it was logged, in ms since created_at: a small number takes little room
 
 local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
 
@@ -26,13 +31,13 @@ end
 -- Returns nil if there is no record.
 local function describe(meta, now)
   local f = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'created_at', 'leased_until', 'lease',
-    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop', 'epoch_start')
+    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop', 'epoch_start', 'takeovers')
   if not f[1] then return nil end
   local d = {
     generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
     lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
     stored_state = f[9] or '', stored_end = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12],
-    stop = f[13] or '', epoch_start = f[14] or 0, lease_left = 0,
+    stop = f[13] or '', epoch_start = f[14] or 0, takeovers = f[15] or '', lease_left = 0,
   }
   d.ending = d.stored_end
   if d.state == 'running' then
@@ -54,7 +59,7 @@ end
 local function reply(d)
   if not d then return {} end
   return {d.generation, d.epoch, d.length, d.created_at, d.state, d.ending, integer(d.ended_at),
-    d.is_readable and 1 or 0, d.is_id_free and 1 or 0, d.epoch_start, integer(d.lease_left)}
+    d.is_readable and 1 or 0, d.is_id_free and 1 or 0, d.epoch_start, integer(d.lease_left), d.takeovers}
 end
 
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
