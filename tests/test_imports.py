@@ -21,11 +21,12 @@ MAY_IMPORT = {
     "types": {"exceptions"},
     "chat_types": {"exceptions"},
     "abc": {"chat_types", "types", "exceptions"},
+    "observer": {"types"},
     "_core": {"types", "exceptions"},
     "codecs": {"abc", "types"},
-    "_engine": {"_core", "abc", "types", "exceptions"},
+    "_engine": {"_core", "abc", "observer", "types", "exceptions"},
     "stream": {"_engine", "_core", "types", "exceptions"},
-    "context": {"_engine", "_core", "abc", "backends", "stream", "types", "exceptions"},
+    "context": {"_engine", "_core", "abc", "backends", "observer", "stream", "types", "exceptions"},
     "backends": {"_core", "abc", "types", "exceptions"},
     "chat": {"_core", "_engine", "abc", "answers", "chat_types", "context", "exceptions", "stream", "types"},
     "chat/stores": {"abc", "backends", "chat", "chat_types", "exceptions"},  # one driver, one seam
@@ -40,7 +41,8 @@ MAY_IMPORT = {
     "inspector": {"context", "exceptions", "http", "types"},  # and nobody imports it
     "interop": {"_core", "_engine", "backends", "context", "exceptions", "types"},  # and nobody imports it
     "cli": {"_core", "backends", "context", "exceptions", "stream", "types"},  # and nobody imports it
-    "__init__": {"abc", "codecs", "context", "exceptions", "stream", "types"},
+    "telemetry": {"observer", "types"},  # and nobody imports it
+    "__init__": {"abc", "codecs", "context", "exceptions", "observer", "stream", "types"},
 }
 
 # Of each layer, what else than the standard library and typing-extensions it may import.
@@ -52,6 +54,7 @@ MAY_USE = {
     "chat/stores": {"aiosqlite", "alembic", "anyio", "asyncpg", "filelock", "redis", "resumable_stream", "sqlalchemy"},
     "context": {"redis"},  # for annotations alone
     "sync": {"redis"},  # for annotations alone
+    "telemetry": {"opentelemetry"},
     "testing": {"anyio"},
     "answers": {"anyio"},
     "http": {"anyio"},
@@ -126,7 +129,7 @@ def test_import_loads_no_driver_and_no_framework() -> None:
     loaded = json.loads(_run("import resumable_stream, sys, json; print(json.dumps(sorted(sys.modules)))"))
     roots = {name.split(".")[0] for name in loaded}
     frameworks = MAY_USE["integrations"] - {"anyio"}
-    assert not roots & {"redis", "hiredis", "pydantic", "openai", "fakeredis", "pytest", *frameworks}
+    assert not roots & {"redis", "hiredis", "pydantic", "openai", "fakeredis", "pytest", "opentelemetry", *frameworks}
 
 
 def test_import_is_fast() -> None:

@@ -29,6 +29,7 @@ from .exceptions import (
     StreamGoneError,
     StreamNotFoundError,
 )
+from .observer import Observer
 from .stream import ResumableStream
 from .types import Factory, Limits, StreamBlock, StreamEvent, StreamInfo, StreamRole, StreamState
 
@@ -49,6 +50,7 @@ __all__ = [
     "JSONCodec",
     "LimitExceededError",
     "Limits",
+    "Observer",
     "PublisherError",
     "PublisherFailedError",
     "PublisherLostError",

@@ -23,6 +23,7 @@ from .exceptions import (
     InvalidSettingError,
     StreamExistsError,
 )
+from .observer import Observer
 from .stream import ResumableStream
 from .types import Factory, Limits, StreamInfo, StreamRole, StreamState, Takeover, TimelineEntry
 
@@ -69,6 +70,8 @@ class Settings(TypedDict, total=False):
     returns an asynchronous context manager. That is entered before the call that made the context the publisher
     returns, after a takeover too, and left when the publisher is over: the stream has ended then, or is somebody
     else's. Whatever it does, the stream goes on: an error is logged, and it is waited for five seconds at most."""
+    observer: Observer | None
+    """Is told what this context does, such as `resumable_stream.telemetry.OpenTelemetryObserver`. Default: nobody."""
 
 
 class ResumableStreamContext:
@@ -120,7 +123,8 @@ class ResumableStreamContext:
         companion: Companion | None = settings.get("companion")
         if companion is not None and not callable(companion):
             raise InvalidSettingError(f"companion is callable, which {type(companion).__name__} is not")
-        self._runtime = Runtime(backend, self._limits, terms, companion and partial(companion, self))
+        observer: Observer | None = _instance(settings, "observer", Observer)
+        self._runtime = Runtime(backend, self._limits, terms, companion and partial(companion, self), observer)
 
     @classmethod
     def from_url(

@@ -97,6 +97,11 @@ class Outbox:
         return self._logged
 
     @property
+    def stop(self) -> int:
+        """Index after the last chunk that was put."""
+        return self._pending.stop
+
+    @property
     def is_full(self) -> bool:
         """Whether the source should wait before it makes more chunks."""
         return bool(self._backlog) or self._is_pending_full

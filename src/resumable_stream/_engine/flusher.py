@@ -18,6 +18,7 @@ from ..abc import StreamBackend
 from ..exceptions import BackendError, BackendUnavailableError
 from ..types import Append, Appended, AppendStatus
 from .failures import backend_error
+from .reporter import Reporter
 
 _logger = logging.getLogger("resumable_stream")
 
@@ -57,11 +58,18 @@ class Flusher:
     """
 
     def __init__(
-        self, backend: StreamBackend, *, on_trouble: Callable[[], None], on_recovery: Callable[[], None]
+        self,
+        backend: StreamBackend,
+        *,
+        on_trouble: Callable[[], None],
+        on_recovery: Callable[[], None],
+        reporter: Reporter | None = None,
     ) -> None:
         self._backend = backend
         self._on_trouble = on_trouble
         self._on_recovery = on_recovery
+        self._reporter = reporter
+        self._on_appended = None if reporter is None else reporter.on_appended
         self._ready: deque[Appender] = deque()
         self._unavailable: dict[Appender, Append] = {}
         self._backoff = Backoff()
@@ -128,13 +136,14 @@ class Flusher:
     async def _flush(self) -> None:
         appenders: list[Appender] = []
         appends: list[Append] = []
-        size = 0
+        size = count = 0
         while self._ready and len(appends) < _MAX_APPENDS and size < _MAX_BYTES:
             appender = self._ready.popleft()
             append = appender.take_append()
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
+            count += append.count
         failure, sent_at = _closed(), time.monotonic()
         self._unanswered_ticks = 0
         try:
@@ -152,8 +161,7 @@ class Flusher:
                 else:
                     appender.on_appended(answer)
             appenders.clear()
-            if self._is_in_trouble and not self._unavailable:
-                self._note_recovery()
+            self._note_answer(len(appends), count, size, sent_at)
         finally:  # cancelled, too
             self._unanswered_ticks = None
             for appender in appenders:
@@ -214,15 +222,25 @@ class Flusher:
         """Whether this process was not frozen since then."""
         return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
 
+    def _note_answer(self, streams: int, chunks: int, size: int, sent_at: float) -> None:
+        if self._on_appended is not None:
+            self._on_appended(streams, chunks, size, time.monotonic() - sent_at)
+        if self._is_in_trouble and not self._unavailable:
+            self._note_recovery()
+
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _logger.warning("the store is away: streams published here go on, and are logged when it is back")
+            if self._reporter is not None:
+                self._reporter.store_away()
 
     def _note_recovery(self) -> None:
         self._is_in_trouble = False
         self._backoff.reset()
         _logger.info("the store is back")
+        if self._reporter is not None:
+            self._reporter.store_back()
         self._on_recovery()
 
 

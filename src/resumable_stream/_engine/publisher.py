@@ -74,6 +74,8 @@ class Publisher:
         self._was_unavailable = self._is_repeated = False
         self._is_degraded = False
         self._is_cut_off = False
+        self.recorded_end: End | None = None
+        """How the stream ended, once the store has taken that from this publisher."""
         self._failure: End | StreamGoneError | None = None
         """What the stream has come to in the store, although the run goes on."""
         self._reason = ""
@@ -134,6 +136,11 @@ class Publisher:
     def epoch(self) -> int:
         """Under which it appends."""
         return self._outbox.epoch
+
+    @property
+    def length(self) -> int:
+        """How many chunks the stream has with those that are not logged yet."""
+        return self._outbox.stop
 
     def resume(self, chunks: list[RawChunk]) -> None:
         """Take note of what was logged before, if this publisher took the stream over."""
@@ -231,6 +238,7 @@ class Publisher:
         if batch.chunks:
             self.feed.offer(Block(batch.first, batch.chunks), batch.size)
         self._recover()
+        self.recorded_end = append.end
         if append.end is not None and self._failure is None:
             self._on_over(self)
             self.feed.finish(append.end)

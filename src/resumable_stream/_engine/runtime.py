@@ -28,6 +28,7 @@ from ..exceptions import (
     LimitExceededError,
     StreamGoneError,
 )
+from ..observer import Observer
 from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState, TimelineEntry
 from .companion import Companion
 from .feed import Feed, block_of
@@ -36,6 +37,7 @@ from .hub import Hub
 from .patience import PATIENCE, patiently
 from .publisher import Publisher
 from .reader import Reader
+from .reporter import Reporter
 
 T = TypeVar("T")
 
@@ -119,9 +121,11 @@ class Runtime:
         limits: Limits,
         terms: Terms,
         companion: Callable[[str], AbstractAsyncContextManager[object]] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._backend = backend
         self._make_companion = companion
+        self._reporter = None if observer is None else Reporter(observer)
         self._limits = limits
         self._terms = terms
         self._check_interval = terms.lease / _RENEWALS_PER_LEASE
@@ -219,6 +223,8 @@ class Runtime:
             BackendUnavailableError: The store is away, and the publisher is not here.
         """
         self._open_tasks()
+        if self._reporter is not None:
+            self._reporter.stop_requested(stream_id, reason)
         publishers = self._publishers.of(stream_id)
         for publisher in publishers:
             publisher.stop(reason)
@@ -272,10 +278,14 @@ class Runtime:
         reader = Reader(self._backend, feed, index, page_bytes=limits.page_bytes, outage_timeout=terms.outage_timeout)
         if source is not None and source.takeover is not None:
             self._offers.setdefault(feed, {})[reader] = source
+        if self._reporter is not None:
+            self._reporter.reading(reader, hub.length_of(info))
         return reader
 
     def release(self, reader: Reader) -> None:
         """Take note that a reader is gone. Works at any time, for readers that were forgotten too."""
+        if self._reporter is not None:
+            self._reporter.read(reader)
         offers = self._offers.get(reader.feed)
         if offers is not None:
             offers.pop(reader, None)
@@ -354,6 +364,8 @@ class Runtime:
             on_lease_lapsed=self._acquire_again,
         )
         self._publishers.add(publisher)
+        if self._reporter is not None:
+            self._reporter.publishing(publisher, info)
         companion = Companion(info.stream_id, self._make_companion) if self._make_companion else None
         if companion is not None:
             tasks.runs.start_soon(companion.run)
@@ -386,6 +398,8 @@ class Runtime:
                 companion.leave()
             self._publishers.discard(publisher)
             self._disown(publisher)
+            if self._reporter is not None:
+                self._reporter.published(publisher)
 
     def _disown(self, publisher: Publisher) -> None:
         if self._tasks is not None:
@@ -436,7 +450,8 @@ class Runtime:
                 return
 
     def _new_flusher(self) -> Flusher:
-        return Flusher(self._backend, on_trouble=self._degrade, on_recovery=self._note_recovery)
+        on_trouble, on_recovery = self._degrade, self._note_recovery
+        return Flusher(self._backend, on_trouble=on_trouble, on_recovery=on_recovery, reporter=self._reporter)
 
     def _degrade(self) -> None:
         for publisher in self._publishers:
@@ -479,6 +494,8 @@ class Runtime:
                 services.start_soon(self._renew_leases)
                 async with anyio.create_task_group() as runs:
                     self._tasks = _Tasks(hub, services, runs)
+                    if self._reporter is not None:
+                        self._reporter.entered()
                     started.set()
                     await self._leaving.wait()
                     services.start_soon(self._end_publishers_later)
@@ -488,6 +505,8 @@ class Runtime:
                 services.cancel_scope.cancel()
         finally:
             self._tasks = None
+            if self._reporter is not None:
+                self._reporter.left()
             with anyio.CancelScope(shield=True):
                 await self._backend.aclose()
 

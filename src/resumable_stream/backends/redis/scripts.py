@@ -108,14 +108,15 @@ def decode_appended(reply: Sequence[Any]) -> Appended:
     return Appended(_STATUSES[status], length, end.reason if end else "")
 
 
-def decode_page(reply: Sequence[bytes]) -> list[Entry]:
+def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:
     """Return the entries of ``read.lua``."""
-    return [_decode_entry(*entry) for entry in zip(reply[::3], reply[1::3], reply[2::3], strict=True)]
+    logged_at = [created_at + after / 1000 if after >= 0 else 0.0 for after in map(int, times.split())]
+    return list(map(_decode_entry, entries[::2], entries[1::2], logged_at))
 
 
-def _decode_entry(entry_id: bytes, payload: bytes, when: bytes) -> Entry:
+def _decode_entry(entry_id: bytes, payload: bytes, at: float) -> Entry:
     first, _, count = entry_id.partition(b"-")
-    return Entry(int(first), int(count), payload, int(when) / 1000 if when else 0.0)
+    return Entry(int(first), int(count), payload, at)
 
 
 def decode_push(message: bytes) -> Push | None:

@@ -1,0 +1,262 @@
+"""What an observer is told, and when."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import pytest
+from typing_extensions import override
+
+from resumable_stream import Observer, ResumableStreamContext, StreamState
+from resumable_stream.backends.memory import MemoryBackend, MemoryStore
+from resumable_stream.exceptions import InvalidSettingError, PublisherFailedError
+from resumable_stream.observer import Activity, Publishing, Reading, Sample
+from resumable_stream.testing import ManualClock
+from resumable_stream.testing.faults import FaultyBackend
+from tests.stores import Store
+
+
+class Notes(Observer):
+    """Writes down all that it is told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.samples: list[Sample] = []
+        self.appended: list[tuple[int, int, int]] = []
+        self.seconds: list[float] = []
+
+    @override
+    def on_entered(self, sample: Sample) -> None:
+        self.samples.append(sample)
+
+    @override
+    def on_left(self, sample: Sample) -> None:
+        self.calls.append(("left", sample()))
+
+    @override
+    def on_publishing(self, publishing: Publishing) -> None:
+        self.calls.append(("publishing", publishing.stream_id, publishing.epoch, publishing.first))
+
+    @override
+    def on_published(
+        self, publishing: Publishing, state: StreamState | None, error_type: str, chunks: int, seconds: float
+    ) -> None:
+        self.calls.append(("published", publishing.stream_id, state, error_type, chunks))
+        self.seconds.append(seconds)
+
+    @override
+    def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
+        self.appended.append((streams, chunks, size_bytes))
+        self.seconds.append(seconds)
+
+    @override
+    def on_reading(self, reading: Reading) -> None:
+        self.calls.append(("reading", reading.stream_id, reading.index, reading.behind))
+
+    @override
+    def on_read(self, reading: Reading, chunks: int, seconds: float) -> None:
+        self.calls.append(("read", reading.stream_id, chunks))
+        self.seconds.append(seconds)
+
+    @override
+    def on_stop_requested(self, stream_id: str, reason: str) -> None:
+        self.calls.append(("stop", stream_id, reason))
+
+    @override
+    def on_store_away(self) -> None:
+        self.calls.append(("away",))
+
+    @override
+    def on_store_back(self, seconds: float) -> None:
+        self.calls.append(("back",))
+        self.seconds.append(seconds)
+
+
+async def abc() -> AsyncIterator[str]:
+    """Three chunks."""
+    for chunk in "abc":
+        yield chunk
+
+
+async def never() -> AsyncIterator[str]:
+    """A chunk, and then silence."""
+    yield "x"
+    await anyio.Event().wait()
+
+
+async def broken() -> AsyncIterator[str]:
+    """A chunk, and then an error."""
+    yield "x"
+    raise RuntimeError("secret")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what an observer is to be told a moment later."""
+    with anyio.fail_after(20):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+async def test_a_stream_and_its_readers(store: Store) -> None:
+    """Publishing, appends and reading are told once each, with their counts, and leaving comes last."""
+    notes = Notes()
+    async with store.make_context(observer=notes) as context:
+        stream = await context.resumable_stream("s", abc)
+        assert stream is not None
+        assert [chunk async for chunk in stream] == ["a", "b", "c"]
+        again = await context.resume_existing_stream("s", start_index=1)
+        assert again is not None
+        assert [chunk async for chunk in again] == ["b", "c"]
+    # What is over is told when it was tidied up: a moment later.
+    assert notes.calls[:2] == [("publishing", "s", 1, 0), ("reading", "s", 0, 0)]
+    assert sorted(notes.calls[2:-1]) == [
+        ("published", "s", StreamState.DONE, "", 3),
+        ("read", "s", 2),
+        ("read", "s", 3),
+        ("reading", "s", 1, 2),
+    ]
+    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0))
+    assert sum(chunks for _, chunks, _ in notes.appended) == 3
+    assert all(seconds >= 0 for seconds in notes.seconds)
+
+
+async def test_failure_and_stop(store: Store) -> None:
+    """A failed stream comes with the type of what was raised, a stopped one with the request."""
+    notes = Notes()
+    async with store.make_context(observer=notes) as context:
+        failing = await context.resumable_stream("f", broken)
+        assert failing is not None
+        with pytest.raises(PublisherFailedError):
+            [chunk async for chunk in failing]
+        stream = await context.resumable_stream("s", never)
+        assert stream is not None
+        assert await anext(stream) == "x"
+        await context.stop("s", reason="enough")
+        assert [chunk async for chunk in stream] == []
+    assert ("published", "f", StreamState.FAILED, "RuntimeError", 1) in notes.calls
+    assert ("stop", "s", "enough") in notes.calls
+    assert ("published", "s", StreamState.STOPPED, "", 1) in notes.calls
+    assert [call[0] for call in notes.calls].count("published") == 2
+    assert "secret" not in str(notes.calls)
+
+
+async def test_leaving_ends_all_that_was_begun(store: Store) -> None:
+    """Streams that are cut short at shutdown, and readers that are still open, are over before the context is left."""
+    notes = Notes()
+    context = store.make_context(observer=notes, drain_timeout=0)
+    async with context:
+        stream = await context.resumable_stream("s", never)
+        assert stream is not None
+        assert await anext(stream) == "x"
+        assert notes.samples[0]() == Activity(publishers=1, readers=1, lag=0, degraded=0)
+    assert [call[0] for call in notes.calls] == ["publishing", "reading", "published", "read", "left"]
+    assert notes.calls[2] == ("published", "s", StreamState.STOPPED, "", 1)
+    await stream.aclose()
+    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0))
+
+
+async def test_deleted_stream(store: Store) -> None:
+    """The publisher of a stream that is deleted is over without an end."""
+    notes = Notes()
+    async with store.make_context(observer=notes) as context:
+        stream = await context.resumable_stream("s", never)
+        assert stream is not None
+        assert await anext(stream) == "x"
+        await context.delete("s")
+        await until(lambda: ("published", "s", None, "", 1) in notes.calls)
+
+
+async def test_takeover() -> None:
+    """Who takes a stream over starts under another epoch, where the old publisher is over without an end."""
+    old, new, clock = Notes(), Notes(), ManualClock()
+    store = MemoryStore(clock=clock)
+    gone = FaultyBackend(MemoryBackend(store))
+    async with ResumableStreamContext(gone, observer=old, drain_timeout=0) as first:
+        stream = await first.resumable_stream("s", never)
+        assert stream is not None
+        assert await anext(stream) == "x"
+        gone.go_away()
+        clock.advance(100)
+        async with ResumableStreamContext(MemoryBackend(store), observer=new) as second:
+            taken = await second.resumable_stream("s", never, takeover=lambda chunks: [*chunks, "y"])
+            assert taken is not None
+            assert [chunk async for chunk in taken] == ["x", "x", "y"]
+        gone.come_back()
+    assert ("publishing", "s", 2, 1) in new.calls
+    assert ("published", "s", StreamState.DONE, "", 2) in new.calls
+    assert ("published", "s", None, "", 1) in old.calls
+
+
+async def test_lag(store: Store) -> None:
+    """The sample says how far the slowest reader is behind."""
+    notes = Notes()
+    async with store.make_context(observer=notes) as context:
+        fast = await context.resumable_stream("s", abc)
+        slow = await context.resumable_stream("s", abc)
+        assert fast is not None
+        assert slow is not None
+        assert [chunk async for chunk in fast] == ["a", "b", "c"]
+        assert notes.samples[0]().lag == 3
+        assert [chunk async for chunk in slow] == ["a", "b", "c"]
+        await until(lambda: notes.samples[0]() == Activity(0, 0, 0, 0))
+
+
+async def test_outage() -> None:
+    """A store that is away is told once, and once that it is back; meanwhile streams count as degraded."""
+    notes = Notes()
+    backend = FaultyBackend(MemoryBackend(MemoryStore()))
+    go_on = anyio.Event()
+
+    async def two() -> AsyncIterator[str]:
+        yield "a"
+        await go_on.wait()
+        yield "b"
+
+    async with ResumableStreamContext(backend, observer=notes) as context:
+        stream = await context.resumable_stream("s", two)
+        assert stream is not None
+        assert await anext(stream) == "a"
+        backend.go_away()
+        go_on.set()
+        assert await anext(stream) == "b"
+        assert ("away",) in notes.calls
+        assert notes.samples[0]().degraded == 1
+        backend.come_back()
+        assert [chunk async for chunk in stream] == []
+        await until(lambda: ("back",) in notes.calls)
+    assert [call[0] for call in notes.calls].count("away") == 1
+    assert [call[0] for call in notes.calls].count("back") == 1
+
+
+async def test_an_observer_that_raises_harms_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever all methods raise, the stream is what it would be; each is complained about once."""
+
+    class Bad(Observer):
+        def __getattribute__(self, name: str) -> Any:
+            if not name.startswith("on_"):
+                return super().__getattribute__(name)
+
+            def fail(*_: object) -> None:
+                raise RuntimeError(name)
+
+            fail.__name__ = name
+            return fail
+
+    with caplog.at_level(logging.ERROR, "resumable_stream"):
+        async with store.make_context(observer=Bad()) as context:
+            for stream_id in ("s", "t"):
+                stream = await context.resumable_stream(stream_id, abc)
+                assert stream is not None
+                assert [chunk async for chunk in stream] == ["a", "b", "c"]
+    complaints = [record.getMessage().split()[0] for record in caplog.records]
+    assert sorted(complaints) == sorted(set(complaints))
+    assert {"on_entered", "on_publishing", "on_appended", "on_published", "on_read", "on_left"} <= set(complaints)
+
+
+def test_only_an_observer_is_taken() -> None:
+    """Anything else is refused when the context is made."""
+    with pytest.raises(InvalidSettingError, match="Observer"):
+        ResumableStreamContext.from_url("memory://", observer=print)  # type: ignore[arg-type]  # that is the point
