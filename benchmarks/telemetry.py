@@ -52,9 +52,7 @@ async def _measure(url: str, turns: int) -> None:
             ratios = sorted(one / other for one, other in zip(found, costs["without"], strict=True))
             low, high = ratios[turns // 4], ratios[-1 - turns // 4]
             print(f"  {kind:15} {statistics.median(found):7.3f} µs of processor time a chunk")
-            print(
-                f"      to that without, in each turn: {statistics.median(ratios):.3f}, half of them {low:.3f} to {high:.3f}"
-            )
+            print(f"      to that without, turn by turn: {statistics.median(ratios):.3f}, half {low:.3f} to {high:.3f}")
 
 
 async def _cost(url: str, work: Work, observer: Observer | None) -> float:

@@ -110,7 +110,8 @@ def decode_appended(reply: Sequence[Any]) -> Appended:
 
 def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:
     """Return the entries of ``read.lua``."""
-    logged_at = [created_at + after / 1000 if after >= 0 else 0.0 for after in map(int, times.split())]
+    created = milliseconds(created_at)
+    logged_at = [(created + after) / 1000 if after >= 0 else 0.0 for after in map(int, times.split())]
     return list(map(_decode_entry, entries[::2], entries[1::2], logged_at))
 
 
