@@ -149,7 +149,7 @@ class RedisBackend(StreamBackend):
 
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):
-            reply, _ = await self._run("read", stream_id, 0, 0, 0)
+            reply, *_ = await self._run("read", stream_id, 0, 0, 0)
             return decode_description(stream_id, reply)
 
     async def _run(self, script: str, stream_id: str, *args: str | bytes | int) -> Any:
