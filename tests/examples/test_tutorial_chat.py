@@ -20,7 +20,7 @@ def text_of(answer: Answer) -> str:
 
 @pytest.mark.parametrize("step", list(Step))
 def test_goes_on(tmp_path: Path, redis_url: str, step: Step) -> None:
-    """Who drops the connection in the middle gets, with what was read, all of the answer; and a new reader all of it."""
+    """Who drops the connection in the middle gets exactly what is missing, and a new reader all of the answer."""
     write(tmp_path, step)
     with serving(tmp_path, step, redis_url=redis_url) as app, app.client() as client:
         first = ask(client, "chat", "Count", limit=20)

@@ -37,7 +37,7 @@ WHOLE = "You said “Count”. I count: " + " ".join(map(str, range(1, COUNT + 1
 
 
 def write(folder: Path, step: Step, *, pause: float = 0.02) -> None:
-    """Put the files into a folder, as they are at the end of a step; the answer takes ``pause`` seconds for a number."""
+    """Put the files of a step into a folder; the answer takes ``pause`` seconds for each number."""
     (app,) = _blocks("python", "# app.py\n")
     (page,) = _blocks("html", "<!-- page.html -->\n")
     if step >= Step.STOP:
