@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 try:
     from opentelemetry import metrics, trace
-except ImportError as error:  # pragma: no cover  # tried in a process of its own
-    raise ImportError("telemetry needs OpenTelemetry: pip install 'resumable-stream-context[otel]'") from error
+except ImportError as _missing:  # pragma: no cover  # tried in a process of its own
+    raise ImportError("telemetry needs OpenTelemetry: pip install 'resumable-stream-context[otel]'") from _missing
 from typing_extensions import override
 
 from .observer import Activity, Observer, Publishing, Reading, Sample
