@@ -19,7 +19,7 @@ help:
 	@echo "make demo-react    the same, and its other page at /react/, which is built; needs Node"
 	@echo "make test    run all tests, with coverage"
 	@echo "make test-lowest   run the package's tests with the lowest versions that it allows"
-	@echo "make e2e     try the example's pages, clients and services from npm, in Chromium and Node; needs both"
+	@echo "make e2e     try the example's pages, clients and services from npm, in Chromium, Node, nginx; needs all three"
 	@echo "make lint    check style      make format  mend style"
 	@echo "make types   check types      make docs    build the docs and run their code"
 	@echo "make chaos   kill and cut off servers and processes while streams run, for 16 minutes   (ROUNDS=0.1: a tenth)"
