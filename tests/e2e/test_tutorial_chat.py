@@ -99,3 +99,36 @@ async def test_stop(chromium: Browser, app: App) -> None:
         assert WHOLE.startswith(text.removesuffix(" [stopped]"))
         await page.reload()
         await expect(page.locator("main p")).to_have_text(["Count", text])
+
+
+async def test_restart_in_the_middle(chromium: Browser, tmp_path: Path) -> None:
+    """A page that is left open while the server is restarted comes back by itself, and shows what was kept, marked."""
+    write(tmp_path, Step.SQLITE, pause=1000)
+    async with await chromium.new_context() as context:
+        page = await context.new_page()
+        with serving(tmp_path, Step.SQLITE) as app:
+            await page.goto(app.url)
+            await ask(page)
+            await expect(page.locator(".assistant")).to_have_text("You said “Count”. I count:")
+        with serving(tmp_path, Step.SQLITE, port=int(app.url.rpartition(":")[2])):
+            shown = ["Count", "You said “Count”. I count: [shutdown]"]
+            await expect(page.locator("main p")).to_have_text(shown, timeout=TIMEOUT)
+            await expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+
+
+async def test_restart_that_forgets(chromium: Browser, tmp_path: Path) -> None:
+    """If chats were in memory, a page that was left open shows an empty chat, and can send again."""
+    write(tmp_path, Step.STOP, pause=1000)
+    async with await chromium.new_context() as context:
+        page = await context.new_page()
+        with serving(tmp_path, Step.STOP) as app:
+            await page.goto(app.url)
+            await ask(page)
+            await expect(page.locator(".assistant")).to_have_count(1)
+            app.kill()
+        write(tmp_path, Step.STOP)
+        with serving(tmp_path, Step.STOP, port=int(app.url.rpartition(":")[2])):
+            await expect(page.locator("main p")).to_have_count(0, timeout=TIMEOUT)
+            await ask(page)
+            await wait_for_number(page, COUNT)
+            await check_whole(page)
