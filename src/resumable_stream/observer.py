@@ -85,10 +85,10 @@ class Observer:
         """
 
     def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        """The store answered an append.
+        """The store has taken an append.
 
         Args:
-            streams: How many streams had a part in it. Some may have just renewed their lease.
+            streams: Of how many streams it took something. Some may have just renewed their lease.
             chunks: How many chunks were in it, of all streams.
             size_bytes: Of these, as they are logged.
             seconds: From sending it to the answer.
@@ -113,4 +113,4 @@ class Observer:
         """The store does not take appends any more. Streams that are published here go on without it."""
 
     def on_store_back(self, seconds: float) -> None:
-        """The store has taken all that it missed, so many seconds after `on_store_away`."""
+        """The store has taken all that it missed, or the context was left, so many seconds after `on_store_away`."""

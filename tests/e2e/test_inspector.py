@@ -140,7 +140,7 @@ async def test_stop_and_delete(stage: Stage, chromium: Browser) -> None:
     stream = await stage.context.resumable_stream("answer-1", tap)
     async with stage.page(chromium) as page:
         await page.get_by_role("button", name="answer-1").click()
-        await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_enabled()  # `press` does not wait for it
+        await expect(page.get_by_role("button", name="Stop", exact=True)).to_be_enabled()  # `press` would not wait
         await page.get_by_role("button", name="Stop", exact=True).press("Enter")
         await expect(page.locator("#facts")).to_contain_text("stopped")
         assert await collect(stream) == ["a"]

@@ -227,8 +227,27 @@ async def test_outage() -> None:
         backend.come_back()
         assert [chunk async for chunk in stream] == []
         await until(lambda: ("back",) in notes.calls)
+    assert sum(chunks for _, chunks, _ in notes.appended) == 2
     assert [call[0] for call in notes.calls].count("away") == 1
     assert [call[0] for call in notes.calls].count("back") == 1
+
+
+async def test_outage_at_the_end() -> None:
+    """An outage that lasts until the context is left is over then, and the next one is told anew."""
+    notes = Notes()
+    backend = FaultyBackend(MemoryBackend(MemoryStore()))
+    context = ResumableStreamContext(backend, observer=notes, drain_timeout=0)
+    for stream_id in ("s", "t"):
+        async with context:
+            stream = await context.resumable_stream(stream_id, never)
+            assert stream is not None
+            backend.go_away()
+            assert await anext(stream) == "x"
+            await until(lambda: notes.calls[-1] == ("away",))
+        assert [call[0] for call in notes.calls].count("back") == [call[0] for call in notes.calls].count("away")
+        assert notes.calls[-1][0] == "left"
+        backend.come_back()
+    assert notes.calls.count(("away",)) == 2
 
 
 async def test_an_observer_that_raises_harms_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:

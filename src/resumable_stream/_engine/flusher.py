@@ -136,14 +136,13 @@ class Flusher:
     async def _flush(self) -> None:
         appenders: list[Appender] = []
         appends: list[Append] = []
-        size = count = 0
+        size = 0
         while self._ready and len(appends) < _MAX_APPENDS and size < _MAX_BYTES:
             appender = self._ready.popleft()
             append = appender.take_append()
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
-            count += append.count
         failure, sent_at = _closed(), time.monotonic()
         self._unanswered_ticks = 0
         try:
@@ -161,7 +160,9 @@ class Flusher:
                 else:
                     appender.on_appended(answer)
             appenders.clear()
-            self._note_answer(len(appends), count, size, sent_at)
+            self._report(appends, answered, sent_at)
+            if self._is_in_trouble and not self._unavailable:
+                self._note_recovery()
         finally:  # cancelled, too
             self._unanswered_ticks = None
             for appender in appenders:
@@ -185,6 +186,7 @@ class Flusher:
             return
         for appender, answer in answered:
             self._on_repeated(appender, answer, sent_at)
+        self._report(repeated.values(), answered, sent_at)
         if not self._unavailable:
             self._note_recovery()
 
@@ -222,11 +224,15 @@ class Flusher:
         """Whether this process was not frozen since then."""
         return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
 
-    def _note_answer(self, streams: int, chunks: int, size: int, sent_at: float) -> None:
-        if self._on_appended is not None:
-            self._on_appended(streams, chunks, size, time.monotonic() - sent_at)
-        if self._is_in_trouble and not self._unavailable:
-            self._note_recovery()
+    def _report(self, appends: Iterable[Append], answered: Iterable[tuple[Appender, Appended]], sent_at: float) -> None:
+        """Tell the observer, if there is one, what the store has taken."""
+        if self._on_appended is None:
+            return
+        answers = zip(appends, answered, strict=True)
+        taken = [append for append, (_, answer) in answers if answer.status is AppendStatus.ACCEPTED]
+        if taken:
+            chunks, size = sum([append.count for append in taken]), sum([len(append.payload) for append in taken])
+            self._on_appended(len(taken), chunks, size, time.monotonic() - sent_at)
 
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:

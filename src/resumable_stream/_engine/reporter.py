@@ -38,6 +38,7 @@ class Reporter:
         """The context was left, and whoever reads gets no more."""
         for reader in list(self._reading):
             self.read(reader)
+        self.store_back()  # nobody waits for it any more
         if self._is_entered:
             self._is_entered = False
             self._tell(self._observer.on_left, self._sample)
