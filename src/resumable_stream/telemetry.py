@@ -19,6 +19,9 @@ from .types import StreamState
 __all__ = ["OpenTelemetryObserver"]
 
 _NAME = "resumable_stream"
+_APPEND_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_PUBLISH_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_REPLAYED_CHUNKS = (0, 1, 10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000)
 _TIMED = 64
 """Of so many appends one is timed. Recording a duration costs more than all else that is counted for an append."""
 
@@ -119,13 +122,22 @@ class OpenTelemetryObserver(Observer):
             f"{_NAME}.streams.ended", "{stream}", "Streams whose publisher here is over, by how they ended"
         )
         self._publish_duration = meter.create_histogram(
-            f"{_NAME}.publish.duration", "s", "How long streams were published here"
+            f"{_NAME}.publish.duration",
+            "s",
+            "How long streams were published here",
+            explicit_bucket_boundaries_advisory=_PUBLISH_SECONDS,
         )
         self._append_duration = meter.create_histogram(
-            f"{_NAME}.append.duration", "s", f"How long the store took for an append; one in {_TIMED} is timed"
+            f"{_NAME}.append.duration",
+            "s",
+            f"How long the store took for an append; one in {_TIMED} is timed",
+            explicit_bucket_boundaries_advisory=_APPEND_SECONDS,
         )
         self._replay = meter.create_histogram(
-            f"{_NAME}.replay.length", "{chunk}", "Chunks that were there before a reader came, and that it had not seen"
+            f"{_NAME}.replay.length",
+            "{chunk}",
+            "Chunks that were there before a reader came, and that it had not seen",
+            explicit_bucket_boundaries_advisory=_REPLAYED_CHUNKS,
         )
         self._stops = meter.create_counter(f"{_NAME}.stops", "{request}", "Requests to stop a stream")
         self._away = meter.create_counter(

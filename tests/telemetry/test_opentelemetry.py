@@ -135,6 +135,8 @@ async def test_metrics(store: Store) -> None:
     assert found["resumable_stream.appends"][()].value >= 2
     assert found["resumable_stream.logged"][()].value >= 4
     assert found["resumable_stream.append.duration"][()].count >= 1
+    assert found["resumable_stream.append.duration"][()].bucket_counts[-1] == 0, "none took longer than five seconds"
+    assert found["resumable_stream.append.duration"][()].explicit_bounds[0] < 0.001
     assert found["resumable_stream.streams.started"][False,].value == 2
     assert {key: point.value for key, point in found["resumable_stream.streams.ended"].items()} == {
         ("done",): 1,
