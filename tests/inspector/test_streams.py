@@ -11,6 +11,7 @@ import pytest
 
 from resumable_stream import JSONCodec, ResumableStreamContext, StreamState
 from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.exceptions import BackendUnavailableError
 from resumable_stream.inspector import Inspector, app, listing, views
 from resumable_stream.testing import FaultyBackend
 from resumable_stream.testing.backend_suite.harness import append, create, info_of, make_claim
@@ -279,3 +280,24 @@ async def test_nothing_is_done_while_nobody_looks(context: ResumableStreamContex
     assert asyncio.all_tasks() == before
     tap.end()
     await collect(stream)
+
+
+async def test_text_that_was_missed_is_read_by_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a look is broken off before it has the text, of a stream that has ended too, the next one reads it."""
+    async with (
+        ResumableStreamContext(MemoryBackend()) as context,
+        client_of(Inspector(context, authorize=lambda _scope: True)) as client,
+    ):
+        await collect(await context.resumable_stream("s", factory_of(["a", "b"])))
+        resume, is_away = context.resume_existing_stream, True
+
+        async def resume_unless_away(*args: Any, **position: Any) -> Any:
+            if is_away:
+                raise BackendUnavailableError("away")
+            return await resume(*args, **position)
+
+        monkeypatch.setattr(context, "resume_existing_stream", resume_unless_away)
+        monkeypatch.setattr(views, "_INTERVAL", 0.0)
+        assert (await get(client, "/streams/s"))["text"] == ""
+        is_away = False
+        assert (await get(client, "/streams/s"))["text"] == "ab"

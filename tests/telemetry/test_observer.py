@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from typing_extensions import override
 
 from resumable_stream import Observer, ResumableStreamContext, StreamState
+from resumable_stream._engine.runtime import Source
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
-from resumable_stream.exceptions import InvalidSettingError, PublisherFailedError
+from resumable_stream.exceptions import BackendUnavailableError, InvalidSettingError, PublisherFailedError
 from resumable_stream.observer import Activity, Publishing, Reading, Sample
 from resumable_stream.testing import ManualClock
 from resumable_stream.testing.faults import FaultyBackend
+from resumable_stream.types import Append, Appended
 from tests.stores import Store
 
 
@@ -279,3 +283,68 @@ def test_only_an_observer_is_taken() -> None:
     """Anything else is refused when the context is made."""
     with pytest.raises(InvalidSettingError, match="Observer"):
         ResumableStreamContext.from_url("memory://", observer=print)  # type: ignore[arg-type]  # that is the point
+
+
+class _GatedBackend(MemoryBackend):
+    """One whose appends fail from a moment on; all but the first one when the gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.repeated, self.gate = anyio.Event(), anyio.Event()
+        self._failed = 0
+
+    @override
+    async def append(self, appends: Sequence[Append]) -> list[Appended]:
+        if not self.is_away:
+            return await super().append(appends)
+        self._failed += 1
+        if self._failed > 1:
+            self.repeated.set()
+            await self.gate.wait()
+        raise BackendUnavailableError("away")
+
+
+async def test_a_publisher_that_gives_up_does_not_bring_the_store_back() -> None:
+    """If nobody waits any more for an append when it fails again, the store is still away."""
+    notes, backend = Notes(), _GatedBackend()
+    async with ResumableStreamContext(backend, observer=notes, outage_timeout=0.1) as context:
+        backend.is_away = True
+        assert await context.resumable_stream("s", abc) is not None
+        with anyio.fail_after(20):
+            await backend.repeated.wait()
+            await until(lambda: any(call[0] == "published" for call in notes.calls))
+        backend.gate.set()
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        assert ("away",) in notes.calls
+        assert ("back",) not in notes.calls
+
+
+async def test_publishers_that_never_ran() -> None:
+    """A publisher whose task was cancelled before its first step is told to be over, too, when the context is left."""
+    notes = Notes()
+    runtime = ResumableStreamContext(MemoryBackend(), observer=notes)._runtime
+    await runtime.start()
+    run_publisher, host = runtime._run_publisher, runtime._host
+    assert host is not None
+    unstarted: list[Any] = []
+
+    def cancel_before_the_first_step(*args: Any) -> Any:
+        asyncio.get_running_loop().call_soon(cancel_all)
+        unstarted.append(run_publisher(*args))
+        return unstarted[-1]
+
+    def cancel_all() -> None:  # as `asyncio.run` does at its end
+        for task in asyncio.all_tasks() - {test, call}:
+            task.cancel()
+
+    runtime._run_publisher = cancel_before_the_first_step  # type: ignore[method-assign, assignment]
+    test = asyncio.current_task()
+    call = asyncio.create_task(runtime.acquire("s", Source(abc, None, None, None), allow_new=True))
+    await asyncio.wait([host, call], timeout=20)
+    assert host.done()
+    assert call.done()
+    unstarted[0].close()  # else it warns that it was never awaited
+    assert [call[0] for call in notes.calls] == ["publishing", "published", "left"]
+    assert notes.samples[0]() == Activity(0, 0, 0, 0)

@@ -187,7 +187,8 @@ class Flusher:
         for appender, answer in answered:
             self._on_repeated(appender, answer, sent_at)
         self._report(repeated.values(), answered, sent_at)
-        if not self._unavailable:
+        has_answered = any(answer.status is not AppendStatus.UNAVAILABLE for _, answer in answered)
+        if has_answered and not self._unavailable:  # else who waited has given up, and it is still away
             self._note_recovery()
 
     def _on_repeated(self, appender: Appender, answer: Appended, sent_at: float) -> None:

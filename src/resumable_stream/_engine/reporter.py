@@ -36,6 +36,8 @@ class Reporter:
 
     def left(self) -> None:
         """The context was left, and whoever reads gets no more."""
+        for publisher in list(self._publishing):  # whose task was cancelled before its first step
+            self.published(publisher)
         for reader in list(self._reading):
             self.read(reader)
         self.store_back()  # nobody waits for it any more

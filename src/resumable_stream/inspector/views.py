@@ -34,6 +34,8 @@ class _View:
         self.generation = generation
         self.marks = Marks()
         self.is_complete = False
+        self.text_to = 0
+        """Index after the last chunk of the text; less than there is, if a look was broken off."""
         self.text: dict[str, Any] = {"text": "", "from": 0, "is_cut": False}
 
 
@@ -100,10 +102,11 @@ class Views:
                 view.marks.add(entry)
                 read_bytes += entry.size_bytes
                 number += 1
-        if view.is_complete and view.marks.next_index > before:
-            view.text = await self._read_text(stream_id, view.marks.text_from, view.marks.next_index)
+        if view.is_complete and view.marks.next_index > view.text_to:
+            view.text, view.text_to = await self._read_text(stream_id, view.marks.text_from, view.marks.next_index)
 
-    async def _read_text(self, stream_id: str, start: int, stop: int) -> dict[str, Any]:
+    async def _read_text(self, stream_id: str, start: int, stop: int) -> tuple[dict[str, Any], int]:
+        """Return the text, and the index after its last chunk."""
         chunks: list[RawChunk] = []
         self._own[stream_id] += 1
         try:
@@ -122,7 +125,8 @@ class Views:
             self._own[stream_id] -= 1
             self._own += Counter()  # without those that are none
         text = _text_of(chunks)
-        return {"text": text[-TEXT_BYTES:], "from": start, "is_cut": start > 0 or len(text) > TEXT_BYTES}
+        shown = {"text": text[-TEXT_BYTES:], "from": start, "is_cut": start > 0 or len(text) > TEXT_BYTES}
+        return shown, start + len(chunks)
 
 
 def _answer(row: dict[str, Any], info: StreamInfo, view: _View) -> dict[str, Any]:
