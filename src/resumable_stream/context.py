@@ -15,7 +15,8 @@ from typing_extensions import Self, TypedDict, Unpack
 
 from ._core.ids import check_stream_id
 from ._core.positions import Position, parse_position, resolve_start
-from ._engine.runtime import Runtime, Source, Terms
+from ._engine.runtime import Runtime
+from ._engine.terms import Source, Terms
 from .abc import Codec, StreamBackend
 from .exceptions import (
     InvalidFactoryError,

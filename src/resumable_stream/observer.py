@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from .types import StreamState
@@ -10,30 +11,26 @@ from .types import StreamState
 __all__ = ["Activity", "Observer", "Publishing", "Reading", "Sample"]
 
 
+@dataclass(frozen=True, eq=False)
 class Publishing:
     """One publisher of a stream, from becoming it to being over. Each is an object of its own, to be a key."""
 
-    __slots__ = ("epoch", "first", "stream_id")
-
-    def __init__(self, stream_id: str, epoch: int, first: int) -> None:
-        self.stream_id: str = stream_id
-        self.epoch: int = epoch
-        """1: the stream is new. More: it was taken over."""
-        self.first: int = first
-        """How many chunks there were before."""
+    stream_id: str
+    epoch: int
+    """1: the stream is new. More: it was taken over."""
+    first: int
+    """How many chunks there were before."""
 
 
+@dataclass(frozen=True, eq=False)
 class Reading:
     """One reader of a stream, from opening to closing. Each is an object of its own, to be a key."""
 
-    __slots__ = ("behind", "index", "stream_id")
-
-    def __init__(self, stream_id: str, index: int, behind: int) -> None:
-        self.stream_id: str = stream_id
-        self.index: int = index
-        """Of the first chunk that it asks for."""
-        self.behind: int = behind
-        """How many chunks were there already: so many it replays, and follows then."""
+    stream_id: str
+    index: int
+    """Of the first chunk that it asks for."""
+    behind: int
+    """How many chunks were there already: so many it replays, and follows then."""
 
 
 class Activity(NamedTuple):

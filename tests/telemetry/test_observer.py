@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import override
 
 from resumable_stream import Observer, ResumableStreamContext, StreamState
-from resumable_stream._engine.runtime import Source
+from resumable_stream._engine.terms import Source
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.exceptions import BackendUnavailableError, InvalidSettingError, PublisherFailedError
 from resumable_stream.observer import Activity, Publishing, Reading, Sample

@@ -63,13 +63,12 @@ class Flusher:
         *,
         on_trouble: Callable[[], None],
         on_recovery: Callable[[], None],
-        reporter: Reporter | None = None,
+        reporter: Reporter,
     ) -> None:
         self._backend = backend
         self._on_trouble = on_trouble
         self._on_recovery = on_recovery
         self._reporter = reporter
-        self._on_appended = None if reporter is None else reporter.on_appended
         self._ready: deque[Appender] = deque()
         self._unavailable: dict[Appender, Append] = {}
         self._backoff = Backoff()
@@ -227,27 +226,25 @@ class Flusher:
 
     def _report(self, appends: Iterable[Append], answered: Iterable[tuple[Appender, Appended]], sent_at: float) -> None:
         """Tell the observer, if there is one, what the store has taken."""
-        if self._on_appended is None:
+        if not self._reporter.is_observed:
             return
         answers = zip(appends, answered, strict=True)
         taken = [append for append, (_, answer) in answers if answer.status is AppendStatus.ACCEPTED]
         if taken:
             chunks, size = sum([append.count for append in taken]), sum([len(append.payload) for append in taken])
-            self._on_appended(len(taken), chunks, size, time.monotonic() - sent_at)
+            self._reporter.appended(len(taken), chunks, size, time.monotonic() - sent_at)
 
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:
             self._is_in_trouble = True
             _logger.warning("the store is away: streams published here go on, and are logged when it is back")
-            if self._reporter is not None:
-                self._reporter.store_away()
+            self._reporter.store_away()
 
     def _note_recovery(self) -> None:
         self._is_in_trouble = False
         self._backoff.reset()
         _logger.info("the store is back")
-        if self._reporter is not None:
-            self._reporter.store_back()
+        self._reporter.store_back()
         self._on_recovery()
 
 

@@ -18,10 +18,12 @@ _logger = logging.getLogger("resumable_stream")
 
 
 class Reporter:
-    """Tells an observer what happens, and keeps account of what it was told."""
+    """Tells an observer, if there is one, what happens, and keeps account of what it was told."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer | None) -> None:
+        self.is_observed: bool = observer is not None
+        """Whether anybody listens. Else what is told is done with at once."""
+        self._observer = observer or Observer()
         self._complained: set[str] = set()
         self._publishing: dict[Publisher, tuple[Publishing, float]] = {}
         self._reading: dict[Reader, tuple[Reading, float]] = {}
@@ -58,12 +60,9 @@ class Reporter:
         state, error_type = (None, "") if end is None else (end.state, end.error_type)
         self._tell(self._observer.on_published, publishing, state, error_type, chunks, time.monotonic() - since)
 
-    def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        """The store answered an append."""
-        try:  # as `_tell` does: this is on the way of each lone chunk
-            self._observer.on_appended(streams, chunks, size_bytes, seconds)
-        except Exception as error:  # noqa: BLE001  # whatever it is: the stream is not to suffer
-            self._complain("on_appended", error)
+    def appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
+        """The store has taken an append."""
+        self._tell(self._observer.on_appended, streams, chunks, size_bytes, seconds)
 
     def reading(self, reader: Reader, length: int) -> None:
         """A reader was opened, when so many chunks were there."""
@@ -108,10 +107,9 @@ class Reporter:
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         try:
             method(*args)
-        except Exception as error:  # noqa: BLE001  # as above
-            self._complain(method.__name__, error)
-
-    def _complain(self, name: str, error: Exception) -> None:
-        if name not in self._complained:
+        except Exception:
+            name = method.__name__
+            if name in self._complained:
+                return
             self._complained.add(name)
-            _logger.error("%s of the observer raised, and is not reported again", name, exc_info=error)
+            _logger.exception("%s of the observer raised, and is not reported again", name)

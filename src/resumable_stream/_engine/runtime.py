@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -36,8 +33,10 @@ from .flusher import Flusher
 from .hub import Hub
 from .patience import PATIENCE, patiently
 from .publisher import Publisher
+from .publishers import Publishers
 from .reader import Reader
 from .reporter import Reporter
+from .terms import Source, Terms
 
 T = TypeVar("T")
 
@@ -46,66 +45,10 @@ _logger = logging.getLogger("resumable_stream")
 _RENEWALS_PER_LEASE = 3
 
 
-@dataclass(frozen=True)
-class Source:
-    """What makes a stream's chunks, and how its values become chunks and are had back."""
-
-    factory: Callable[[], Any]
-    takeover: Callable[[list[Any]], Any] | None
-    """Makes what follows the chunks that it is given."""
-    encode: Callable[[Any], RawChunk] | None
-    decode: Callable[[RawChunk], Any] | None
-    context: Context = field(default_factory=copy_context)
-    """The caller's context variables, for a takeover later on."""
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The times of a context, in seconds."""
-
-    lease: float
-    retention: float
-    tombstone: float
-    drain_timeout: float
-    call_timeout: float
-    outage_timeout: float
-
-    def new_claim(self, *, allow_new: bool = False, allow_lost: bool = False, lost_epoch: int = 0) -> Claim:
-        """Return a claim with a token of its own."""
-        times = (self.lease, self.retention, self.tombstone)
-        return Claim(secrets.token_hex(8), *times, allow_new, allow_lost, lost_epoch)
-
-
 class _Tasks(NamedTuple):
     hub: Hub
     services: TaskGroup
     runs: TaskGroup
-
-
-class _Publishers:
-    """The publishers of a process. Seldom, but possibly, an id has two: of a deleted stream, and of a new one."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, list[Publisher]] = {}
-        self.count: int = 0
-
-    def __iter__(self) -> Iterator[Publisher]:
-        return iter([publisher for publishers in self._of.values() for publisher in publishers])
-
-    def of(self, stream_id: str) -> list[Publisher]:
-        return list(self._of.get(stream_id, ()))
-
-    def add(self, publisher: Publisher) -> None:
-        self._of.setdefault(publisher.feed.stream_id, []).append(publisher)
-        self.count += 1
-
-    def discard(self, publisher: Publisher) -> None:
-        publishers = self._of.get(publisher.feed.stream_id, [])
-        if publisher in publishers:
-            publishers.remove(publisher)
-            self.count -= 1
-            if not publishers:
-                del self._of[publisher.feed.stream_id]
 
 
 class Runtime:
@@ -125,13 +68,13 @@ class Runtime:
     ) -> None:
         self._backend = backend
         self._make_companion = companion
-        self._reporter = None if observer is None else Reporter(observer)
+        self._reporter = Reporter(observer)
         self._limits = limits
         self._terms = terms
         self._check_interval = terms.lease / _RENEWALS_PER_LEASE
         self._flusher = self._new_flusher()
         self._allowance = Allowance(limits.outage_bytes)
-        self._publishers = _Publishers()
+        self._publishers = Publishers()
         self._opening: Counter[str] = Counter()
         self._noticed: set[str] = set()
         self._offers: dict[Feed, dict[Reader, Source]] = {}
@@ -154,7 +97,7 @@ class Runtime:
                 await self._backend.aclose()
             raise
         self._is_drained = False
-        self._publishers = _Publishers()
+        self._publishers = Publishers()
         self._flusher = self._new_flusher()
         self._allowance = Allowance(self._limits.outage_bytes)
         started, self._leaving = anyio.Event(), anyio.Event()
@@ -223,8 +166,7 @@ class Runtime:
             BackendUnavailableError: The store is away, and the publisher is not here.
         """
         self._open_tasks()
-        if self._reporter is not None:
-            self._reporter.stop_requested(stream_id, reason)
+        self._reporter.stop_requested(stream_id, reason)
         publishers = self._publishers.of(stream_id)
         for publisher in publishers:
             publisher.stop(reason)
@@ -278,14 +220,12 @@ class Runtime:
         reader = Reader(self._backend, feed, index, page_bytes=limits.page_bytes, outage_timeout=terms.outage_timeout)
         if source is not None and source.takeover is not None:
             self._offers.setdefault(feed, {})[reader] = source
-        if self._reporter is not None:
-            self._reporter.reading(reader, hub.length_of(info))
+        self._reporter.reading(reader, hub.length_of(info))
         return reader
 
     def release(self, reader: Reader) -> None:
         """Take note that a reader is gone. Works at any time, for readers that were forgotten too."""
-        if self._reporter is not None:
-            self._reporter.read(reader)
+        self._reporter.read(reader)
         offers = self._offers.get(reader.feed)
         if offers is not None:
             offers.pop(reader, None)
@@ -364,8 +304,7 @@ class Runtime:
             on_lease_lapsed=self._acquire_again,
         )
         self._publishers.add(publisher)
-        if self._reporter is not None:
-            self._reporter.publishing(publisher, info)
+        self._reporter.publishing(publisher, info)
         companion = Companion(info.stream_id, self._make_companion) if self._make_companion else None
         if companion is not None:
             tasks.runs.start_soon(companion.run)
@@ -398,8 +337,7 @@ class Runtime:
                 companion.leave()
             self._publishers.discard(publisher)
             self._disown(publisher)
-            if self._reporter is not None:
-                self._reporter.published(publisher)
+            self._reporter.published(publisher)
 
     def _disown(self, publisher: Publisher) -> None:
         if self._tasks is not None:
@@ -494,8 +432,7 @@ class Runtime:
                 services.start_soon(self._renew_leases)
                 async with anyio.create_task_group() as runs:
                     self._tasks = _Tasks(hub, services, runs)
-                    if self._reporter is not None:
-                        self._reporter.entered()
+                    self._reporter.entered()
                     started.set()
                     await self._leaving.wait()
                     services.start_soon(self._end_publishers_later)
@@ -505,8 +442,7 @@ class Runtime:
                 services.cancel_scope.cancel()
         finally:
             self._tasks = None
-            if self._reporter is not None:
-                self._reporter.left()
+            self._reporter.left()
             with anyio.CancelScope(shield=True):
                 await self._backend.aclose()
 
