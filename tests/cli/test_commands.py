@@ -101,6 +101,7 @@ async def test_show(cli: Command) -> None:
         "generation": info.generation,
         "epoch": 1,
         "epoch_start": 0,
+        "takeovers": [],
         "error_type": "ValueError",
         "error_message": "[red]no\x1b[31m\nline",
         "reason": "",

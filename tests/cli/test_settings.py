@@ -20,6 +20,7 @@ CASES: list[tuple[Check, dict[str, str], dict[str, str], str, str]] = [
     (settings.version, {"redis_version": "6.0.16"}, {}, "problem", "Redis 6.0.16"),
     (settings.version, {"redis_version": "7.2.4", "valkey_version": "9.1.0"}, {}, "ok", "Valkey 9.1.0"),
     (settings.version, {"redis_version": "255.255.255"}, {}, "ok", "255"),
+    (settings.version, {"redis_version": "7.4-rc1"}, {}, "ok", "Redis 7.4-rc1"),
     (settings.version, {"redis_version": "unknown"}, {}, "unknown", "INFO"),
     (settings.role, {"role": "slave"}, {}, "problem", "replica"),
     (settings.role, {"role": "master", "connected_slaves": "0"}, {}, "ok", "none"),

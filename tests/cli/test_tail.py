@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from redis.asyncio import Redis
@@ -16,29 +17,21 @@ from resumable_stream.cli.options import Store
 from tests.cli.conftest import Command, inside
 from tests.conftest import SET_SERVER, GetCluster, GetSentinels
 from tests.servers import binaries, running
+from tests.streams import Tap, collect, factory_of, never
 
 
 async def _publish(context: ResumableStreamContext, *chunks: str | bytes) -> None:
-    stream = await context.create_new_resumable_stream("s", lambda: list(chunks))
-    assert [chunk async for chunk in stream] == list(chunks)
+    assert await collect(await context.create_new_resumable_stream("s", factory_of(chunks))) == list(chunks)
 
 
-class Steps:
-    """A factory whose chunks come when they are given."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[str | Exception | None] = asyncio.Queue()
-
-    def give(self, item: str | Exception | None) -> None:
-        """Yield text, raise an exception, or with ``None`` come to the end."""
-        self._queue.put_nowait(item)
-
-    async def __call__(self) -> AsyncIterator[str]:
-        """Yield what is given."""
-        while (item := await self._queue.get()) is not None:
-            if isinstance(item, Exception):
-                raise item
-            yield item
+@asynccontextmanager
+async def following(cli: Command, context: ResumableStreamContext) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that has read the one chunk of a stream that goes on."""
+    await context.create_new_resumable_stream("s", Tap("one"))
+    process = await cli.start("tail", "s")
+    assert process.stdout is not None
+    assert await asyncio.wait_for(process.stdout.readexactly(3), 30) == b"one"
+    yield process
 
 
 async def test_replays_text_as_it_is(cli: Command) -> None:
@@ -90,26 +83,23 @@ async def test_beyond_the_end(cli: Command) -> None:
 @pytest.mark.parametrize("cli", ["process"], indirect=True)
 async def test_follows(cli: Command) -> None:
     """Each chunk of another process comes as soon as it is made, and the end ends it."""
-    steps = Steps()
+    tap = Tap()
     async with cli.context() as context:
-        await context.create_new_resumable_stream("s", steps)
+        await context.create_new_resumable_stream("s", tap)
         process = await cli.start("tail", "s")
         assert process.stdout is not None
         for chunk in ("one", "two"):
-            steps.give(chunk)
+            tap.let(chunk)
             assert await asyncio.wait_for(process.stdout.readexactly(3), 30) == chunk.encode()
-        steps.give(None)
+        tap.end()
         assert await asyncio.wait_for(process.wait(), 30) == 0
         await process.communicate()
 
 
 async def test_failed(cli: Command) -> None:
     """Of a stream that failed all chunks come, then why in one line that cannot steer the terminal, and 4."""
-    steps = Steps()
-    steps.give("before")
-    steps.give(ValueError("odd\x1b[2J\nthing"))
     async with cli.context() as context:
-        await context.create_new_resumable_stream("s", steps)
+        await context.create_new_resumable_stream("s", Tap("before", ValueError("odd\x1b[2J\nthing")))
         failed = await cli("tail", "s")
     assert (failed.code, failed.text) == (4, "before")
     # In this process, what the publisher logs is said before.
@@ -118,10 +108,8 @@ async def test_failed(cli: Command) -> None:
 
 async def test_stopped(cli: Command) -> None:
     """A stream that was stopped ends well, and the reason is said."""
-    steps = Steps()
-    steps.give("before")
     async with cli.context() as context:
-        stream = await context.create_new_resumable_stream("s", steps)
+        stream = await context.create_new_resumable_stream("s", Tap("before"))
         await anext(stream)
         await context.stop("s", reason="enough")
         assert [chunk async for chunk in stream] == []
@@ -158,18 +146,18 @@ asyncio.run(publish())
     lost = await cli("tail", "s")
     assert lost == (4, b"before", "the publisher of stream 's' is lost\n")
     assert "none: it lapsed" in (await cli("show", "s")).text
+    async with cli.context() as context:
+        taken_over = await context.resumable_stream("s", never, takeover=lambda _: ["after"])
+        assert await collect(taken_over) == ["before", "after"]
+    assert ": epoch 2, from chunk 1 on" in (await cli("show", "s")).text
+    ((taken,),) = [record["takeovers"] for record in (await cli("show", "s", "--json")).records]
+    assert (taken["epoch"], taken["length"]) == (2, 1)
 
 
 @pytest.mark.parametrize("cli", ["process"], indirect=True)
 async def test_deleted_meanwhile(cli: Command) -> None:
     """A stream that is deleted while it is followed ends with 4, in one line."""
-    steps = Steps()
-    steps.give("one")
-    async with cli.context() as context:
-        await context.create_new_resumable_stream("s", steps)
-        process = await cli.start("tail", "s")
-        assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readexactly(3), 30)
+    async with cli.context() as context, following(cli, context) as process:
         await context.delete("s")
         _, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 4
@@ -179,13 +167,7 @@ async def test_deleted_meanwhile(cli: Command) -> None:
 @pytest.mark.parametrize("cli", ["process"], indirect=True)
 async def test_interrupted(cli: Command) -> None:
     """Ctrl-C ends one that waits, with 130 and without a word; the stream goes on."""
-    steps = Steps()
-    steps.give("one")
-    async with cli.context() as context:
-        await context.create_new_resumable_stream("s", steps)
-        process = await cli.start("tail", "s")
-        assert process.stdout is not None
-        await asyncio.wait_for(process.stdout.readexactly(3), 30)
+    async with cli.context() as context, following(cli, context) as process:
         process.send_signal(signal.SIGINT)
         out, err = await asyncio.wait_for(process.communicate(), 30)
         assert (process.returncode, out, err) == (130, b"", b"")
@@ -214,10 +196,10 @@ async def test_store_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
         return ResumableStreamContext.from_url(store.url, key_prefix=store.key_prefix, outage_timeout=0.1)
 
     monkeypatch.setattr(Store, "context", impatient)
-    steps = Steps()
+    tap = Tap()
     with running(binaries()[SET_SERVER]) as server:
         async with ResumableStreamContext.from_url(server.url, drain_timeout=0.0, outage_timeout=0.1) as context:
-            await context.create_new_resumable_stream("s", steps)
+            await context.create_new_resumable_stream("s", tap)
             async with Redis.from_url(server.url) as client:
                 reading = asyncio.create_task(asyncio.to_thread(inside, "tail", "s", "--url", server.url))
                 while not await client.pubsub_channels("*{s}*"):

@@ -98,3 +98,17 @@ async def test_entries_of_older_versions(redis_store: InRedis) -> None:
         assert await collect(await context.resume_existing_stream("s")) == ["a", "b"]
         marks = [mark async for mark in context.timeline("s")]
         assert (marks[0].at, marks[1].at > 0) == (0.0, True)
+
+
+async def test_clock_that_went_back(redis_store: InRedis) -> None:
+    """If a server takes over whose clock is behind, entries came when the stream was created, not before."""
+    async with redis_store.make_context() as context, Redis.from_url(redis_store.url) as client:
+        stream = await context.resumable_stream("s", tap := Tap("a"))
+        await take(stream, 1)
+        record = f"{redis_store.prefix}:{{s}}:record"
+        ahead = int(await client.hget(record, "created_at") or 0) + 100_000
+        await client.hset(record, "created_at", str(ahead))
+        tap.end("b")
+        assert await collect(stream) == ["b"]
+        *_, last = [mark async for mark in context.timeline("s")]
+        assert last.at == ahead / 1000

@@ -29,6 +29,7 @@ def stream_record(info: StreamInfo) -> dict[str, Any]:
         "generation": info.generation,
         "epoch": info.epoch,
         "epoch_start": info.epoch_start,
+        "takeovers": [start._asdict() for start in info.takeovers],
         "error_type": info.error_type,
         "error_message": info.error_message,
         "reason": info.reason,

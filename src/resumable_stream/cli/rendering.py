@@ -66,6 +66,10 @@ def print_stream(info: StreamInfo) -> None:
     elif info.lease_left < 0:
         rows.append(("lease left", f"none: it lapsed {span(-info.lease_left)} ago"))
     rows += [("generation", info.generation), ("epoch", f"{info.epoch}, from chunk {info.epoch_start} on")]
+    rows += [
+        ("taken over", f"{moment(start.at, now)}: epoch {start.epoch}, from chunk {start.length} on")
+        for start in info.takeovers
+    ]
     rows.append(("readable", "yes" if info.is_readable else "no: its retention is over"))
     if info.error_type:
         rows.append(("error", f"{info.error_type}: {info.error_message}"))

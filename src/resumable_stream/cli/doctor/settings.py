@@ -18,11 +18,12 @@ def version(facts: Facts) -> Finding:
     """Is the server one that the scripts run on?"""
     info = facts.info
     compatible = info.get("redis_version", "")
-    if not re.match(r"\d+\.\d+", compatible):
+    numbers = re.match(r"(\d+)\.(\d+)", compatible)
+    if numbers is None:
         return unknown("version", "INFO")
     is_valkey = "valkey_version" in info or info.get("server_name") == "valkey"
     found = f"Valkey {info.get('valkey_version', compatible)}" if is_valkey else f"Redis {compatible}"
-    if tuple(map(int, compatible.split(".")[:2])) < _LOWEST:
+    if (int(numbers[1]), int(numbers[2])) < _LOWEST:
         return Finding("version", Level.PROBLEM, found, "Use Redis 6.2 or later, or Valkey.")
     return Finding("version", Level.OK, found)
 

@@ -21,7 +21,7 @@ end
 local function remember_takeover(epoch)
   local kept = {}
   for start in string.gmatch(d.takeovers, '%S+') do kept[#kept + 1] = start end
-  kept[#kept + 1] = epoch .. ':' .. d.length .. ':' .. integer(now - d.created_at)
+  kept[#kept + 1] = epoch .. ':' .. d.length .. ':' .. age(d, now)
   redis.call('HSET', meta, 'takeovers', table.concat(kept, ' ', math.max(1, #kept - KEPT_TAKEOVERS + 1)))
 end
 

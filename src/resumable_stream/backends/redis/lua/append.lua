@@ -12,7 +12,7 @@ local now = clock()
 local function write(meta, log, d, first, count, payload, state, ending)
   local length = first + count
   if count > 0 then
-    redis.call('XADD', log, first .. '-' .. count, 'c', payload, 't', integer(now - d.created_at))
+    redis.call('XADD', log, first .. '-' .. count, 'c', payload, 't', age(d, now))
   end
   if state == '' then
     redis.call('HSET', meta, 'length', integer(length), 'leased_until', integer(now + d.lease))

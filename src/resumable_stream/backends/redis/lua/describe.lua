@@ -62,6 +62,11 @@ local function reply(d)
     d.is_readable and 1 or 0, d.is_id_free and 1 or 0, d.epoch_start, integer(d.lease_left), d.takeovers}
 end
 
+-- How long ago the stream was created, in ms, for the record: 0 if the clock went back, as after a failover.
+local function age(d, now)
+  return integer(math.max(now - d.created_at, 0))
+end
+
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
 local function expire(meta, log, from_now, retention, tombstone)
   redis.call('PEXPIRE', log, integer(from_now + retention + GRACE))
