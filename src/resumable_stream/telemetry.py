@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 try:
     from opentelemetry import metrics, trace
-except ImportError as _missing:  # pragma: no cover  # tried in a process of its own
-    raise ImportError("telemetry needs OpenTelemetry: pip install 'resumable-stream-context[otel]'") from _missing
+except ImportError as _error:
+    raise ImportError("telemetry needs OpenTelemetry: pip install 'resumable-stream-context[otel]'") from _error
 from typing_extensions import override
 
 from .observer import Activity, Observer, Publishing, Reading, Sample

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from resumable_stream.answers import as_chunks, from_pydantic_ai
-from resumable_stream.chat.reducer import MessageReducer
-from resumable_stream.exceptions import InvalidFactoryError
-
-if sys.version_info < (3, 11):  # for which it has no release, so there is nothing to try
-    pytest.skip("Pydantic AI needs Python 3.11", allow_module_level=True)
-
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, DeferredToolRequests, ModelRetry
 from pydantic_ai.exceptions import CallDeferred
 from pydantic_ai.messages import FilePart, ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
+
+from resumable_stream.answers import as_chunks, from_pydantic_ai
+from resumable_stream.chat.reducer import MessageReducer
+from resumable_stream.exceptions import InvalidFactoryError
 
 
 class Weather(BaseModel):

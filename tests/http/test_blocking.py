@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -119,3 +120,21 @@ def test_connection_that_is_closed_already(
     assert stream is not None
     made = blocking_stream_response(stream, environ={"gunicorn.socket": ours})
     assert b"".join(made.body) == b""  # type: ignore[arg-type]  # an iterator
+
+
+def test_loop_that_watches_no_sockets(
+    context: sync.ResumableStreamContext,
+    connection: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a loop such as that of Windows, which cannot watch a connection, all is sent, and nothing is left open."""
+
+    def refuse(*_: object) -> None:
+        raise NotImplementedError
+
+    for name in ("add_reader", "remove_reader"):
+        monkeypatch.setattr(asyncio.SelectorEventLoop, name, refuse)
+    ours, _ = connection
+    stream = context.resumable_stream("s", lambda: [{"type": "text-delta"}])
+    made = blocking_stream_response(stream, environ={"gunicorn.socket": ours})
+    assert b"text-delta" in b"".join(made.body)  # type: ignore[arg-type]  # an iterator

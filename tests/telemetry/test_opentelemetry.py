@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -178,10 +176,3 @@ async def test_all_that_is_emitted_is_documented(store: Store) -> None:
     row = re.compile(r"^\| `(resumable_stream\.[a-z._]+)` \| [^|]+ \| `([^`]+)` \|", re.MULTILINE)
     listed = dict(row.findall(PAGE.read_text()))
     assert listed == collected.units()
-
-
-def test_without_opentelemetry() -> None:
-    """Whoever has not installed it is told how to."""
-    code = "import sys; sys.modules['opentelemetry'] = None; import resumable_stream.telemetry"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "resumable-stream-context[otel]" in done.stderr.splitlines()[-1]

@@ -163,12 +163,16 @@ class _Watch:
 
     def start(self, connection: socket.socket) -> None:
         try:
-            self._connection = connection.dup()
-            asyncio.get_running_loop().add_reader(self._connection, self._look)
+            watched = connection.dup()
         except OSError:
             self.has_ended = True
-        except NotImplementedError:  # Windows: there it is noticed when something is sent
-            self.stop()
+            return
+        try:
+            asyncio.get_running_loop().add_reader(watched, self._look)
+        except NotImplementedError:  # the loop of Windows watches no sockets: it is noticed when something is sent
+            watched.close()
+        else:
+            self._connection = watched
 
     def _look(self) -> None:
         assert self._connection is not None, "it was started"

@@ -33,7 +33,7 @@ from typing_extensions import override
 
 try:
     from filelock import FileLock
-except ImportError as _error:  # pragma: no cover  # the tests have the extra
+except ImportError as _error:
     raise ImportError("JSON files need filelock: pip install 'resumable-stream-context[json-files]'") from _error
 
 from ...abc import ChatStore

@@ -14,7 +14,7 @@ try:
     from sqlalchemy.exc import OperationalError
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.pool import StaticPool
-except ImportError as _error:  # pragma: no cover  # the tests have the extra
+except ImportError as _error:
     raise ImportError("SQL needs SQLAlchemy and Alembic: pip install 'resumable-stream-context[sql]'") from _error
 
 from ....abc import ChatStore

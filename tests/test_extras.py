@@ -19,10 +19,11 @@ _SQL = "from resumable_stream.chat.stores.sql import SQLChatStore; SQLChatStore.
         ("alembic", _SQL.format("sqlite:///x.db"), "sql"),
         ("aiosqlite", _SQL.format("sqlite:///x.db"), "sql"),
         ("asyncpg", _SQL.format("postgresql://host/db"), "postgresql"),
+        ("opentelemetry", "import resumable_stream.telemetry", "otel"),
     ],
 )
 def test_missing_extra(missing: str, code: str, extra: str) -> None:
-    """Without a package that a store needs, the error names what to install."""
+    """Without a package that a module needs, the error names what to install."""
     run = [sys.executable, "-c", _WITHOUT.format(missing=missing, code=code)]
     done = subprocess.run(run, check=False, capture_output=True, text=True)
     assert done.returncode != 0
