@@ -76,10 +76,11 @@ asyncio.run(main())
     assert done.stdout.strip() == f"from the wheel {tmp_path / 'resumable_stream' / '__init__.py'}"
 
 
-def test_readme_names_tested_versions() -> None:
-    """The README's table of frameworks names the lowest versions that the metadata allows, and pinned ones."""
+@pytest.mark.parametrize("page", ["README.md", "docs/support.md"])
+def test_pages_name_tested_versions(page: str) -> None:
+    """The tables of frameworks name the lowest versions that the metadata allows, and pinned ones."""
     project = (ROOT / "pyproject.toml").read_text()
-    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|", (ROOT / page).read_text(), re.MULTILINE)
     frameworks = {path.stem for path in (ROOT / "src/resumable_stream/integrations").glob("[a-z]*.py")}
     assert {extra for extra, _ in rows} == frameworks - {"django_wsgi"}
     for extra, versions in rows:

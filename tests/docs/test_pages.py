@@ -5,52 +5,29 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-METADATA: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def pins(group: str) -> dict[str, list[str]]:
-    """The versions that a dependency group pins, with those that it includes."""
-    found: dict[str, list[str]] = {}
-    for entry in METADATA["dependency-groups"][group]:
-        if isinstance(entry, dict):
-            found |= pins(entry["include-group"])
-        elif match := re.match(r"([\w-]+)(?:\[\w+\])?==([\w.]+)", entry):
-            found.setdefault(match[1], []).append(match[2])
-    return found
+@pytest.mark.parametrize("name", ["redis", "anyio", "opentelemetry-api", "click", "rich"])
+def test_lowest_versions(name: str) -> None:
+    """The page on support names the lowest versions that the metadata allows."""
+    table = (DOCS / "support.md").read_text().partition("## Web frameworks")[0]
+    lowest = re.findall(rf'"{name}(?:\[\w+\])?>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert lowest
+    assert all(re.search(rf"\b{re.escape(version)}\b", table) for version in lowest)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/support.md"])
-def test_versions_of_frameworks(page: str) -> None:
-    """Of each framework the page names the lowest version and the newest ones that the tests install."""
-    text = (ROOT / page).read_text()
-    lowest, newest = pins("lowest"), pins("test")
-    for framework in ("fastapi", "litestar", "django", "quart", "aiohttp", "sanic", "flask"):
-        rows = re.findall(rf"^\| [^|]+ \| `{framework}` \| ([^,|]+), ([^|]+) \|", text, re.MULTILINE)
-        assert rows, framework
-        for low, others in rows:
-            assert low in lowest[framework]
-            assert set(re.findall(r"\d[\d.]*\d", others)) <= set(newest[framework])
-
-
-def test_versions_of_clients() -> None:
-    """The page on support names what is pinned of redis-py's companions."""
-    text = (DOCS / "support.md").read_text()
-    newest = pins("test")
-    for name in ("uvloop", "opentelemetry-sdk", "click", "rich"):
-        assert newest[name][0] in text, name
+@pytest.mark.parametrize("name", ["uvloop", "opentelemetry-sdk", "click", "rich"])
+def test_newest_versions(name: str) -> None:
+    """The page on support names the versions that are pinned for the tests."""
+    table = (DOCS / "support.md").read_text().partition("## Web frameworks")[0]
+    first, *_ = re.findall(rf'"{name}==([\d.]+)', (ROOT / "pyproject.toml").read_text())
+    assert first in table
 
 
 PACKAGES = ["", ".answers", ".chat", ".http", ".inspector", ".interop.npm", ".observer", ".sync", ".telemetry"]

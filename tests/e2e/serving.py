@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from tests.servers import free_port
+from tests.web import wait_until_served
 
 __all__ = ["CLIENTS", "Worker", "build_pages", "install_clients", "serving"]
 
@@ -29,6 +27,10 @@ class Worker:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    def wait_until_served(self) -> None:
+        """Return when it answers."""
+        wait_until_served(f"{self.url}/api/chats", self.process, self.log)
 
     def kill(self) -> None:
         """End it without giving it a chance to say anything. May be called twice."""
@@ -54,10 +56,10 @@ def serving(folder: Path, settings: dict[str, str], *, count: int = 1) -> Iterat
     workers: list[Worker] = []
     try:
         workers.append(_started(folder, settings))
-        _wait_until_served(workers[0])  # when it has made what tables there are to be
+        workers[0].wait_until_served()  # when it has made what tables there are to be
         workers += [_started(folder, settings) for _ in range(count - 1)]
         for worker in workers:
-            _wait_until_served(worker)
+            worker.wait_until_served()
         yield workers
         for worker in workers:
             worker.process.terminate()
@@ -82,15 +84,3 @@ def _started(folder: Path, settings: dict[str, str]) -> Worker:
             stderr=subprocess.STDOUT,
         )
     return Worker(f"http://127.0.0.1:{port}", process, log)
-
-
-def _wait_until_served(worker: Worker) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and worker.process.poll() is None:
-        try:
-            httpx.get(f"{worker.url}/api/chats", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"the chat server did not start:\n{worker.log.read_text(errors='replace')}")

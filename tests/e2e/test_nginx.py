@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.e2e.serving import ROOT, serving
 from tests.servers import free_port
+from tests.web import wait_until_served
 
 PAGE = ROOT / "docs" / "how-to" / "deploy.md"
 AROUND = """
@@ -43,27 +43,16 @@ def nginx(folder: Path, upstream: str) -> Iterator[str]:
     port = free_port()
     settings = folder / "nginx.conf"
     settings.write_text(AROUND.format(port=port, location=location.replace("http://127.0.0.1:8000", upstream)))
-    process = subprocess.Popen([executable, "-p", folder, "-c", settings])
+    log = folder / "nginx.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([executable, "-p", folder, "-c", settings], stderr=output)
     try:
         address = f"http://127.0.0.1:{port}"
-        wait_until_served(address, process)
+        wait_until_served(address, process, log)
         yield address
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def wait_until_served(address: str, process: subprocess.Popen[bytes]) -> None:
-    """Return when nginx answers."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx.get(f"{address}/api/chats", trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError("nginx did not start")
 
 
 @pytest.fixture(scope="module")

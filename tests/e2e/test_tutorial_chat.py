@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,15 @@ def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
     with ExitStack() as stack:
         redis_url = stack.enter_context(running(binaries()["redis-6.2"])).url if step is Step.REDIS else ""
         yield stack.enter_context(serving(tmp_path, step, redis_url=redis_url))
+
+
+@asynccontextmanager
+async def opened(chromium: Browser, url: str) -> AsyncIterator[Page]:
+    """A tab of a browser of its own."""
+    async with await chromium.new_context() as context:
+        page = await context.new_page()
+        await page.goto(url)
+        yield page
 
 
 async def ask(page: Page) -> None:
@@ -71,10 +80,7 @@ async def test_reload_in_the_middle(chromium: Browser, app: App) -> None:
 @pytest.mark.parametrize("cleanly", [False, True], ids=["connections break", "responses end early"])
 async def test_network_fails_in_the_middle(chromium: Browser, app: App, cleanly: bool) -> None:
     """Without a reload, a connection that is cut off again and again leaves no gap, and nothing comes twice."""
-    async with await chromium.new_context() as context, proxying([app.url]) as proxy:
-        proxy.cut_after, proxy.cleanly = 40, cleanly
-        page = await context.new_page()
-        await page.goto(proxy.url)
+    async with proxying([app.url], cut_after=40, cleanly=cleanly) as proxy, opened(chromium, proxy.url) as page:
         await ask(page)
         await wait_for_number(page, 50)
         shown = await page.locator(".assistant").text_content()
@@ -85,9 +91,7 @@ async def test_network_fails_in_the_middle(chromium: Browser, app: App, cleanly:
 
 async def test_stop(chromium: Browser, app: App) -> None:
     """The button is there while an answer is made, and ends it; what there is stays, after a reload, too."""
-    async with await chromium.new_context() as context:
-        page = await context.new_page()
-        await page.goto(app.url)
+    async with opened(chromium, app.url) as page:
         stop = page.get_by_role("button", name="Stop")
         await expect(stop).to_be_hidden()
         await ask(page)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.servers import free_port
+from tests.web import wait_until_served
 
 ROOT = Path(__file__).parents[2]
 OURS = ("DATABASE_URL", "REDIS_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "DEMO_DELAY", "INSPECTOR")
@@ -41,43 +41,36 @@ class App:
 
 @contextmanager
 def serving(folder: Path, settings: dict[str, str], *, workers: int = 1, port: int = 0) -> Iterator[App]:
-    """Serve the example as the Makefile does, with chats in a folder, on a free port, until the block is left.
+    """Serve the example as the Makefile does, with chats in a folder, on a free port, until the block is left."""
+    arguments = ["--app-dir", "examples", "chat.app:app", "--timeout-graceful-shutdown", "1"]
+    settings = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/chats.db"} | settings
+    with uvicorn(ROOT, [*arguments, "--workers", str(workers)], settings, folder, port=port) as app:
+        yield app
+
+
+@contextmanager
+def uvicorn(cwd: Path, arguments: list[str], settings: dict[str, str], logs: Path, *, port: int = 0) -> Iterator[App]:
+    """Serve with uvicorn, on a free port unless one is given, until the block is left.
 
     Whoever killed it inside of the block has nothing to wait for at its end.
     """
     port = port or free_port()
-    command = ["-m", "uvicorn", "--app-dir", "examples", "chat.app:app", "--timeout-graceful-shutdown", "1"]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
-    environment = {name: value for name, value in os.environ.items() if name not in OURS}
-    environment |= {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/chats.db"} | settings
-    log = folder / f"{port}.log"
+    log = logs / f"{port}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command, *options],
-            cwd=ROOT,
-            env=environment,
+            [sys.executable, "-m", "uvicorn", *arguments, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=cwd,
+            env={name: value for name, value in os.environ.items() if name not in OURS} | settings,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     app = App(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait_until_served(app)
+        wait_until_served(app.url, process, log)
         yield app
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=30)
     finally:
         if process.poll() is None:
             app.kill()
-
-
-def _wait_until_served(app: App) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and app.process.poll() is None:
-        try:
-            httpx.get(app.url, trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"the example did not start:\n{app.log.read_text(errors='replace')}")

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
-import httpx
-
-from tests.examples.serving import OURS, ROOT, App
-from tests.servers import free_port
+from tests.examples.serving import ROOT, App, uvicorn
 
 __all__ = ["COUNT", "WHOLE", "Step", "serving", "write"]
 
@@ -54,29 +47,9 @@ def write(folder: Path, step: Step, *, pause: float = 0.02) -> None:
 @contextmanager
 def serving(folder: Path, step: Step, *, redis_url: str = "", port: int = 0) -> Iterator[App]:
     """Serve what is in a folder with the command of a step, on a free port, until the block is left."""
-    port = port or free_port()
-    environment = {name: value for name, value in os.environ.items() if name not in OURS}
-    if step >= Step.REDIS:
-        environment["REDIS_URL"] = redis_url
-    log = folder / f"{port}.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", *_arguments(step), "--port", str(port)],
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    app = App(f"http://127.0.0.1:{port}", process, log)
-    try:
-        _wait_until_served(app)
+    settings = {"REDIS_URL": redis_url} if step >= Step.REDIS else {}
+    with uvicorn(folder, _arguments(step), settings, folder, port=port) as app:
         yield app
-        process.terminate()
-        process.wait(timeout=30)
-    finally:
-        if process.poll() is None:
-            app.kill()
 
 
 def _text() -> str:
@@ -107,15 +80,3 @@ def _changed(text: str, change: str) -> str:
 def _replaced(text: str, old: str, new: str) -> str:
     assert text.count(old) == 1, f"the page has this once: {old}"
     return text.replace(old, new)
-
-
-def _wait_until_served(app: App) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and app.process.poll() is None:
-        try:
-            httpx.get(app.url, trust_env=False).raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"the chat did not start:\n{app.log.read_text(errors='replace')}")

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.servers import free_port
+from tests.web import wait_until_served
 
 ASGI_APPS = ["starlette", "layered", "fastapi", "litestar", "django", "quart"]
 OTHERS = [("aiohttp", "aiohttp"), ("sanic", "sanic"), ("gunicorn", "flask"), ("gunicorn", "django_wsgi")]
@@ -75,7 +76,7 @@ def serving(server: str, app: str, folder: Path, redis_url: str = "", *, may_rai
         )
     served = Served(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{control}", process, log)
     try:
-        _wait_until_served(served)
+        wait_until_served(f"{served.url}/api/chats", process, log)
         yield served
     finally:
         process.terminate()
@@ -84,18 +85,6 @@ def serving(server: str, app: str, folder: Path, redis_url: str = "", *, may_rai
         finally:
             process.kill()
     assert may_raise or "Traceback" not in log.read_text(), log.read_text()
-
-
-def _wait_until_served(served: Served) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and served.process.poll() is None:
-        try:
-            httpx.get(f"{served.url}/api/chats", trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise RuntimeError(f"it did not start:\n{served.log.read_text(errors='replace')}")
 
 
 @contextmanager
