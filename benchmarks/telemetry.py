@@ -1,102 +1,113 @@
-"""Measure what an observer costs, with a real SDK of OpenTelemetry behind it, on a Redis started for that.
+"""Count the instructions that an observer costs, with a real SDK of OpenTelemetry behind it, and a Redis.
 
-Run it from the root of the repository: ``python -m benchmarks.telemetry``. With and without come in turns, so what else
-the machine does meets both, and without comes twice, which tells what is noise. What is compared is the processor time
-of this process.
+Run it from the root of the repository: ``python -m benchmarks.telemetry``. It needs valgrind. Seconds would drown in
+the noise of most machines; instructions are the same each time, to a thousandth. Those of the system are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import re
 import secrets
-import statistics
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
 
 import anyio
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import NoOpTracerProvider
+from typing_extensions import override
 
 from resumable_stream import Observer, ResumableStreamContext
 from resumable_stream.telemetry import OpenTelemetryObserver
 
 from .stage import server
 
-_SECONDS, _GAP, _STREAMS = 4.0, 0.02, 80
-_BURST = 200_000
-
-Work = Callable[[ResumableStreamContext], Awaitable[int]]
+_KINDS = ("without", "one that does nothing", "metrics", "metrics and spans")
+_CHUNKS = 200
+_FEW, _MANY = 2, 12
+"""Answers. The difference is what answers cost, without the beginning and the end of the process."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--answers", type=int, help=argparse.SUPPRESS)  # what is counted is a process of its own
+    parser.add_argument("--kind", choices=_KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.answers is not None:
+        anyio.run(_make_answers, options.url, options.answers, options.kind)
+    elif shutil.which("valgrind") is None:
+        parser.error("this needs valgrind")
+    else:
+        _compare()
+
+
+def _compare() -> None:
+    print(f"answers of {_CHUNKS} chunks, each by itself, read by the first caller; instructions of the process:")
     with server() as (port, _):
-        anyio.run(_measure, f"redis://127.0.0.1:{port}", options.turns)
+        url = f"redis://127.0.0.1:{port}"
+        _instructions(_KINDS[-1], url, 1)  # modules are compiled, where that has not been done
+        costs = {kind: _count(kind, url) for kind in _KINDS}
+    for kind, cost in costs.items():
+        print(f"  {kind:22} {cost / _CHUNKS:10,.0f} a chunk  {cost / costs['without'] - 1:+7.2%}")
 
 
-async def _measure(url: str, turns: int) -> None:
-    # The application has one SDK for as long as it lives.
-    observer = OpenTelemetryObserver(TracerProvider(), MeterProvider([InMemoryMetricReader()]))
-    for name, work in ((f"{_STREAMS} streams of {1 / _GAP:.0f} chunks/s", _many), ("one stream, unbridled", _one)):
-        await _cost(url, work, observer)
-        costs: dict[str, list[float]] = {"without": [], "without, again": [], "with": []}
-        for number in range(turns):
-            for kind in [*costs][number % 3 :] + [*costs][: number % 3]:
-                costs[kind].append(await _cost(url, work, observer if kind == "with" else None))
-        print(f"{name}, {turns} turns:")
-        for kind, found in costs.items():
-            ratios = sorted(one / other for one, other in zip(found, costs["without"], strict=True))
-            low, high = ratios[turns // 4], ratios[-1 - turns // 4]
-            print(f"  {kind:15} {statistics.median(found):7.3f} µs of processor time a chunk")
-            print(f"      to that without, turn by turn: {statistics.median(ratios):.3f}, half {low:.3f} to {high:.3f}")
+def _count(kind: str, url: str) -> float:
+    """Return how many instructions an answer takes."""
+    few, many = (_instructions(kind, url, answers) for answers in (_FEW, _MANY))
+    return (many - few) / (_MANY - _FEW)
 
 
-async def _cost(url: str, work: Work, observer: Observer | None) -> float:
-    gc.collect()
+def _instructions(kind: str, url: str, answers: int) -> int:
+    measured = (sys.executable, "-m", "benchmarks.telemetry", "--kind", kind, "--answers", str(answers), "--url", url)
+    command = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *measured)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "0"})
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert found is not None, done.stderr
+    return int(found[1])
+
+
+class _Nowhere(SpanExporter):
+    """Takes spans, and does nothing with them: what a real exporter costs is not ours to say."""
+
+    @override
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return SpanExportResult.SUCCESS
+
+
+async def _make_answers(url: str, number: int, kind: str) -> None:
+    reader, tracers = InMemoryMetricReader(), TracerProvider()
+    tracers.add_span_processor(BatchSpanProcessor(_Nowhere()))
+    observer: Observer | None = None
+    if kind == "one that does nothing":
+        observer = Observer()
+    elif kind.startswith("metrics"):
+        has_spans = kind.endswith("spans")
+        observer = OpenTelemetryObserver(tracers if has_spans else NoOpTracerProvider(), MeterProvider([reader]))
     async with ResumableStreamContext.from_url(url, observer=observer, retention=1, tombstone=0) as context:
-        before = time.process_time()
-        chunks = await work(context)
-        return (time.process_time() - before) / chunks * 1e6
+        for _ in range(number):
+            await _answer(context)
+    reader.collect()
 
 
-async def _many(context: ResumableStreamContext) -> int:
-    """Streams as models make them, each with its reader."""
-    chunks = round(_SECONDS / _GAP)
+async def _answer(context: ResumableStreamContext) -> None:
+    """Publish chunks, each when the one before it was read."""
+    was_read = anyio.Event()
 
-    def source(number: int) -> Callable[[], AsyncIterator[str]]:
-        async def paced() -> AsyncIterator[str]:
-            due = anyio.current_time() + _GAP * number / _STREAMS
-            for _ in range(chunks):
-                due += _GAP
-                await anyio.sleep_until(due)
-                yield "twenty characters ok"
-
-        return paced
-
-    async def follow(number: int) -> None:
-        stream = await context.create_new_resumable_stream(f"{secrets.token_hex(6)}", source(number))
-        assert sum([1 async for _ in stream]) == chunks
-
-    async with anyio.create_task_group() as tasks:
-        for number in range(_STREAMS):
-            tasks.start_soon(follow, number)
-    return chunks * _STREAMS
-
-
-async def _one(context: ResumableStreamContext) -> int:
-    """One stream, as fast as it can be."""
-
-    async def unbridled() -> AsyncIterator[str]:
-        for _ in range(_BURST):
+    async def words() -> AsyncIterator[str]:
+        nonlocal was_read
+        for _ in range(_CHUNKS):
+            was_read = anyio.Event()
             yield "twenty characters ok"
+            await was_read.wait()
 
-    stream = await context.create_new_resumable_stream(f"{secrets.token_hex(6)}", unbridled)
-    assert sum([1 async for _ in stream]) == _BURST
-    return _BURST
+    async for _ in await context.create_new_resumable_stream(secrets.token_hex(6), words):
+        was_read.set()
 
 
 if __name__ == "__main__":

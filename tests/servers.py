@@ -335,7 +335,8 @@ class ClusterSet:
 
     def _have_met(self) -> bool:
         """Whether all know all. Who does not introduces itself again: on a busy machine a handshake may time out."""
-        are_missing = [member for member in self.members if len(self._nodes(member)) != 6]
+        everyone = {member.ask("CLUSTER", "MYID") for member in self.members}  # until the handshake, ids are made up
+        are_missing = [member for member in self.members if {node[0] for node in self._nodes(member)} != everyone]
         for member in are_missing:
             member.ask("CLUSTER", "MEET", *self.members[member is self.members[0]].address)
         return not are_missing

@@ -42,10 +42,12 @@ class Activity(NamedTuple):
     """How many chunks the slowest reader is behind what this process has heard of; 0 without readers."""
     degraded: int
     """How many of the streams that are published here go on without the store, which is away."""
+    chunks: int
+    """How many chunks were logged by publishers here since the context was entered."""
 
 
 Sample: TypeAlias = Callable[[], Activity]
-"""Returns what goes on now. May be called from any thread, and at any time: after the end all is 0."""
+"""Returns what goes on now. May be called from any thread, and at any time: after the end that is nothing."""
 
 
 class Observer:
@@ -81,13 +83,13 @@ class Observer:
             seconds: For how long it was the publisher.
         """
 
-    def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        """The store has taken an append.
+    def on_appended(self, streams: int, seconds: float) -> None:
+        """The store has answered an append.
+
+        How many chunks are logged is not told each time: it is in what `on_entered` hands out.
 
         Args:
-            streams: Of how many streams it took something. Some may have just renewed their lease.
-            chunks: How many chunks were in it, of all streams.
-            size_bytes: Of these, as they are logged.
+            streams: How many streams had a part in it: chunks, or just the renewal of a lease.
             seconds: From sending it to the answer.
         """
 

@@ -6,6 +6,7 @@ Needs the extra ``otel``. What is emitted is listed in the guide, and is a part 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 try:
     from opentelemetry import metrics, trace
@@ -26,6 +27,22 @@ _TIMED = 64
 """Of so many appends one is timed. Recording a duration costs more than all else that is counted for an append."""
 
 
+class _Contexts(NamedTuple):
+    """Those that are entered, and what was logged by those that were left."""
+
+    samples: tuple[Sample, ...]
+    chunks_before: int
+
+    def now(self) -> list[Activity]:
+        """Return what goes on in each."""
+        return [sample() for sample in self.samples]
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks were logged by all."""
+        return self.chunks_before + sum(now.chunks for now in self.now())
+
+
 class OpenTelemetryObserver(Observer):
     """Makes spans of publishing, reading and stop requests, and metrics of all that a context does.
 
@@ -44,17 +61,20 @@ class OpenTelemetryObserver(Observer):
     ) -> None:
         self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
         self._spans: dict[Publishing | Reading, trace.Span] = {}
-        self._samples: list[Sample] = []
-        self._appends = self._chunks = self._bytes = 0
+        # Replaced as a whole: metrics are collected in another thread, which is to see one state or the other.
+        self._contexts = _Contexts((), 0)
+        self._appends = 0
         self._make_instruments(metrics.get_meter(_NAME, meter_provider=meter_provider))
 
     @override
     def on_entered(self, sample: Sample) -> None:
-        self._samples.append(sample)
+        samples, chunks = self._contexts
+        self._contexts = _Contexts((*samples, sample), chunks)
 
     @override
     def on_left(self, sample: Sample) -> None:
-        self._samples.remove(sample)
+        samples, chunks = self._contexts
+        self._contexts = _Contexts(tuple(one for one in samples if one is not sample), chunks + sample().chunks)
 
     @override
     def on_publishing(self, publishing: Publishing) -> None:
@@ -80,13 +100,11 @@ class OpenTelemetryObserver(Observer):
         self._publish_duration.record(seconds, ending)
 
     @override
-    def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        # Plain numbers, which are asked for when metrics are collected.
+    def on_appended(self, streams: int, seconds: float) -> None:
+        # A plain number, which is asked for when metrics are collected.
         if self._appends % _TIMED == 0:
             self._append_duration.record(seconds)
         self._appends += 1
-        self._chunks += chunks
-        self._bytes += size_bytes
 
     @override
     def on_reading(self, reading: Reading) -> None:
@@ -143,12 +161,12 @@ class OpenTelemetryObserver(Observer):
         self._away = meter.create_counter(
             f"{_NAME}.degraded.duration", "s", "How long streams had to do without the store"
         )
-        for name, unit, what, count in (
-            ("appends", "{call}", "Calls that appended to the log", lambda: self._appends),
-            ("chunks", "{chunk}", "Chunks logged", lambda: self._chunks),
-            ("logged", "By", "Bytes logged", lambda: self._bytes),
-        ):
-            meter.create_observable_counter(f"{_NAME}.{name}", [_observe(count)], unit, what)
+        meter.create_observable_counter(
+            f"{_NAME}.appends", [_observe(lambda: self._appends)], "{call}", "Calls that appended to the log"
+        )
+        meter.create_observable_counter(
+            f"{_NAME}.chunks", [_observe(lambda: self._contexts.chunks)], "{chunk}", "Chunks logged"
+        )
         for name, unit, what, gauge in (
             ("publishers", "{stream}", "Streams that are published here now", lambda now: now.publishers),
             ("readers", "{reader}", "Readers that are open here now", lambda now: now.readers),
@@ -157,13 +175,13 @@ class OpenTelemetryObserver(Observer):
             meter.create_observable_up_down_counter(f"{_NAME}.{name}", [self._sum_of(gauge)], unit, what)
         meter.create_observable_gauge(
             f"{_NAME}.reader.lag",
-            [_observe(lambda: max([0, *(sample().lag for sample in list(self._samples))]))],
+            [_observe(lambda: max([0, *(now.lag for now in self._contexts.now())]))],
             "{chunk}",
             "How many chunks the slowest reader here is behind",
         )
 
     def _sum_of(self, part: Callable[[Activity], int]) -> _Callback:
-        return _observe(lambda: sum(part(sample()) for sample in list(self._samples)))
+        return _observe(lambda: sum(map(part, self._contexts.now())))
 
 
 _Callback = Callable[[metrics.CallbackOptions], Iterable[metrics.Observation]]

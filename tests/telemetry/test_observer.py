@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -29,7 +31,7 @@ class Notes(Observer):
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.samples: list[Sample] = []
-        self.appended: list[tuple[int, int, int]] = []
+        self.appended: list[int] = []
         self.seconds: list[float] = []
 
     @override
@@ -52,8 +54,8 @@ class Notes(Observer):
         self.seconds.append(seconds)
 
     @override
-    def on_appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        self.appended.append((streams, chunks, size_bytes))
+    def on_appended(self, streams: int, seconds: float) -> None:
+        self.appended.append(streams)
         self.seconds.append(seconds)
 
     @override
@@ -122,8 +124,8 @@ async def test_a_stream_and_its_readers(store: Store) -> None:
         ("read", "s", 3),
         ("reading", "s", 1, 2),
     ]
-    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0))
-    assert sum(chunks for _, chunks, _ in notes.appended) == 3
+    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0, 3))
+    assert set(notes.appended) == {1}
     assert all(seconds >= 0 for seconds in notes.seconds)
 
 
@@ -155,11 +157,11 @@ async def test_leaving_ends_all_that_was_begun(store: Store) -> None:
         stream = await context.resumable_stream("s", never)
         assert stream is not None
         assert await anext(stream) == "x"
-        assert notes.samples[0]() == Activity(publishers=1, readers=1, lag=0, degraded=0)
+        assert notes.samples[0]() == Activity(publishers=1, readers=1, lag=0, degraded=0, chunks=1)
     assert [call[0] for call in notes.calls] == ["publishing", "reading", "published", "read", "left"]
     assert notes.calls[2] == ("published", "s", StreamState.STOPPED, "", 1)
     await stream.aclose()
-    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0))
+    assert notes.calls[-1] == ("left", Activity(0, 0, 0, 0, 1))
 
 
 async def test_deleted_stream(store: Store) -> None:
@@ -205,7 +207,7 @@ async def test_lag(store: Store) -> None:
         assert [chunk async for chunk in fast] == ["a", "b", "c"]
         assert notes.samples[0]().lag == 3
         assert [chunk async for chunk in slow] == ["a", "b", "c"]
-        await until(lambda: notes.samples[0]() == Activity(0, 0, 0, 0))
+        await until(lambda: notes.samples[0]() == Activity(0, 0, 0, 0, 3))
 
 
 async def test_outage() -> None:
@@ -231,7 +233,7 @@ async def test_outage() -> None:
         backend.come_back()
         assert [chunk async for chunk in stream] == []
         await until(lambda: ("back",) in notes.calls)
-    assert sum(chunks for _, chunks, _ in notes.appended) == 2
+    assert notes.samples[0]().chunks == 2
     assert [call[0] for call in notes.calls].count("away") == 1
     assert [call[0] for call in notes.calls].count("back") == 1
 
@@ -347,4 +349,29 @@ async def test_publishers_that_never_ran() -> None:
     assert call.done()
     unstarted[0].close()  # else it warns that it was never awaited
     assert [call[0] for call in notes.calls] == ["publishing", "published", "left"]
-    assert notes.samples[0]() == Activity(0, 0, 0, 0)
+    assert notes.samples[0]() == Activity(0, 0, 0, 0, 0)
+
+
+async def test_chunks_never_become_fewer() -> None:
+    """A thread that asks all the time sees chunks counted once, also while their publishers end."""
+    notes, seen, are_over = Notes(), [0], threading.Event()
+
+    def watch(sample: Sample) -> None:
+        while not are_over.is_set():
+            seen.append(sample().chunks)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads interrupt each other nearly everywhere
+    try:
+        async with ResumableStreamContext(MemoryBackend(), observer=notes) as context:
+            watching = threading.Thread(target=watch, args=(notes.samples[0],))
+            watching.start()
+            for number in range(300):
+                assert [chunk async for chunk in await context.create_new_resumable_stream(f"s{number}", abc)]
+            are_over.set()
+            watching.join()
+    finally:
+        are_over.set()
+        sys.setswitchinterval(interval)
+    assert seen == sorted(seen)
+    assert notes.samples[0]().chunks == 900

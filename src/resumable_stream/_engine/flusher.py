@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Protocol
 
@@ -159,7 +159,7 @@ class Flusher:
                 else:
                     appender.on_appended(answer)
             appenders.clear()
-            self._report(appends, answered, sent_at)
+            self._report(appends, sent_at)
             if self._is_in_trouble and not self._unavailable:
                 self._note_recovery()
         finally:  # cancelled, too
@@ -185,9 +185,10 @@ class Flusher:
             return
         for appender, answer in answered:
             self._on_repeated(appender, answer, sent_at)
-        self._report(repeated.values(), answered, sent_at)
-        has_answered = any(answer.status is not AppendStatus.UNAVAILABLE for _, answer in answered)
-        if has_answered and not self._unavailable:  # else who waited has given up, and it is still away
+        if all(answer.status is AppendStatus.UNAVAILABLE for _, answer in answered):
+            return
+        self._report(repeated, sent_at)
+        if not self._unavailable:
             self._note_recovery()
 
     def _on_repeated(self, appender: Appender, answer: Appended, sent_at: float) -> None:
@@ -224,15 +225,9 @@ class Flusher:
         """Whether this process was not frozen since then."""
         return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
 
-    def _report(self, appends: Iterable[Append], answered: Iterable[tuple[Appender, Appended]], sent_at: float) -> None:
-        """Tell the observer, if there is one, what the store has taken."""
-        if not self._reporter.is_observed:
-            return
-        answers = zip(appends, answered, strict=True)
-        taken = [append for append, (_, answer) in answers if answer.status is AppendStatus.ACCEPTED]
-        if taken:
-            chunks, size = sum([append.count for append in taken]), sum([len(append.payload) for append in taken])
-            self._reporter.appended(len(taken), chunks, size, time.monotonic() - sent_at)
+    def _report(self, appends: Collection[object], sent_at: float) -> None:
+        if self._reporter.is_observed:
+            self._reporter.appended(len(appends), time.monotonic() - sent_at)
 
     def _note_trouble(self) -> None:
         if not self._is_in_trouble:

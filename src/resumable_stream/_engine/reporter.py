@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ class Reporter:
         self._complained: set[str] = set()
         self._publishing: dict[Publisher, tuple[Publishing, float]] = {}
         self._reading: dict[Reader, tuple[Reading, float]] = {}
+        self._chunks = 0
+        """Logged by publishers that are over."""
+        self._moving = threading.Lock()  # else a sample of another thread could miss who goes from one to the other
         self._away_since: float | None = None
         self._sample: Sample = self._count  # the same object each time: it is a key
         self._is_entered = False
@@ -34,6 +38,7 @@ class Reporter:
     def entered(self) -> None:
         """The context was entered."""
         self._is_entered = True
+        self._chunks = 0
         self._tell(self._observer.on_entered, self._sample)
 
     def left(self) -> None:
@@ -55,14 +60,19 @@ class Reporter:
 
     def published(self, publisher: Publisher) -> None:
         """It is so no more."""
-        publishing, since = self._publishing.pop(publisher)
+        with self._moving:
+            publishing, since = self._publishing.pop(publisher)
+            self._chunks += publisher.logged - publishing.first
         end, chunks = publisher.recorded_end, publisher.length - publishing.first
         state, error_type = (None, "") if end is None else (end.state, end.error_type)
         self._tell(self._observer.on_published, publishing, state, error_type, chunks, time.monotonic() - since)
 
-    def appended(self, streams: int, chunks: int, size_bytes: int, seconds: float) -> None:
-        """The store has taken an append."""
-        self._tell(self._observer.on_appended, streams, chunks, size_bytes, seconds)
+    def appended(self, streams: int, seconds: float) -> None:
+        """The store has answered an append."""
+        try:  # as `_tell` does, which takes twice as long: this is on the way of each lone chunk
+            self._observer.on_appended(streams, seconds)
+        except Exception as error:  # noqa: BLE001  # as there
+            self._complain("on_appended", error)
 
     def reading(self, reader: Reader, length: int) -> None:
         """A reader was opened, when so many chunks were there."""
@@ -94,22 +104,25 @@ class Reporter:
             self._tell(self._observer.on_store_back, time.monotonic() - away_since)
 
     def _count(self) -> Activity:
-        # Possibly in another thread: lists are made in one step, which no other thread can interrupt.
-        publishers, readers = list(self._publishing), list(self._reading)
+        with self._moving:  # possibly in another thread
+            chunks, publishing = self._chunks, list(self._publishing.items())
+        readers = list(self._reading)  # in one step, which no other thread can interrupt
         lags = [reader.feed.window.stop - reader.index for reader in readers]
         return Activity(
-            publishers=len(publishers),
+            publishers=len(publishing),
             readers=len(readers),
             lag=max([0, *lags]),
-            degraded=sum(publisher.feed.is_degraded for publisher in publishers),
+            degraded=sum(publisher.feed.is_degraded for publisher, _ in publishing),
+            chunks=chunks + sum(publisher.logged - begun.first for publisher, (begun, _) in publishing),
         )
 
     def _tell(self, method: Callable[..., None], *args: Any) -> None:
         try:
             method(*args)
-        except Exception:
-            name = method.__name__
-            if name in self._complained:
-                return
+        except Exception as error:  # noqa: BLE001  # whatever it is, no stream is to suffer
+            self._complain(method.__name__, error)
+
+    def _complain(self, name: str, error: Exception) -> None:
+        if name not in self._complained:
             self._complained.add(name)
-            _logger.exception("%s of the observer raised, and is not reported again", name)
+            _logger.error("%s of the observer raised, and is not reported again", name, exc_info=error)

@@ -52,7 +52,7 @@ async def test_chat_expires(expiring_place: InRedis) -> None:
         ends = {await client.execute_command("PTTL", key) // 1000 for key in chat}
         assert max(ends) - min(ends) <= 1
         assert 3590 < min(ends) <= 3600
-        entries = [key async for key in client.scan_iter("*") if key not in chat]
+        entries = [key async for key in client.scan_iter(f"{expiring_place.prefix}:*") if key not in chat]
         assert len(entries) == 2
         for key in entries:
             assert await client.pttl(key) > 3 * 3_600_000
