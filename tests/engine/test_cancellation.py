@@ -27,6 +27,7 @@ from resumable_stream import (
     StreamState,
 )
 from resumable_stream._core.packing import pack, unpack
+from resumable_stream.abc import StreamBackend
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.testing import ManualClock
 from resumable_stream.testing.faults import Call, Fault, FaultyBackend, Hold
@@ -95,6 +96,11 @@ async def pause(call: Call) -> Any:
     return answer
 
 
+def make_context(backend: StreamBackend) -> ResumableStreamContext:
+    """Make a context in which nothing waits for a clock, so that the passes of the loop can be counted."""
+    return ResumableStreamContext(backend, limits=LIMITS, lease=LEASE, drain_timeout=0, linger=0)
+
+
 class Stage:
     """What a story is played on: a process whose calls are held, and one that nobody mistreats."""
 
@@ -103,7 +109,7 @@ class Stage:
         self.store = backend.store
         self.clock = backend.clock
         self.backend = backend
-        self.context = ResumableStreamContext(self.backend, limits=LIMITS, lease=LEASE, drain_timeout=0)
+        self.context = make_context(backend)
         self.tap = Tap("a", "b")
         """What makes the chunks, in whichever process."""
         self.is_reached = False
@@ -438,7 +444,9 @@ async def rehearse(
 ) -> Stage:
     """Play a story, in which somebody is cancelled, and check how it ends."""
     tasks = asyncio.all_tasks()
-    context = ResumableStreamContext(MemoryBackend(backend.store), limits=LIMITS, lease=LEASE, drain_timeout=0)
+    context = ResumableStreamContext(
+        MemoryBackend(backend.store), limits=LIMITS, lease=LEASE, drain_timeout=0, linger=0
+    )
     with anyio.fail_after(10):
         async with context as elsewhere:
             stage = Stage(elsewhere, backend)

@@ -36,8 +36,8 @@ class Batch:
 class Outbox:
     """Collects the chunks of one publisher and hands them out in appends, one at a time.
 
-    While an append is in flight, new chunks collect for the next one. Nothing waits for a timer, and nothing that was
-    handed out is handed out again with other content, so that a repeated append is recognised.
+    While an append is in flight, new chunks collect for the next one. Nothing that was handed out is handed out again
+    with other content, so that a repeated append is recognised.
 
     While the store is away, full batches wait behind each other, for as long as the allowance lasts.
     """

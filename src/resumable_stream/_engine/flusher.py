@@ -24,6 +24,8 @@ _logger = logging.getLogger("resumable_stream")
 
 _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
+_MANY = 32
+"""Chunks in one append that say that a next one need not wait for more to come."""
 _TICK = 0.25
 _PATIENCE = 4
 """Ticks without an answer after which the store counts as away. Ticks and not seconds: see `Flusher.watch`."""
@@ -53,19 +55,29 @@ class Appender(Protocol):
 class Flusher:
     """Sends what is ready, for all streams together, as soon as what was sent before is answered.
 
-    There is no timer: what comes alone goes at once, and what comes while an append is in flight goes together. What
-    could not be sent is repeated by a task of its own, so that a part of the store that is away holds up no other.
+    What comes alone goes at once. What comes while an append is in flight, or while the last one is too recent, goes
+    together: sending, answering, and telling others cost much the same for one chunk and for ten. What could not be
+    sent is repeated by a task of its own, so that a part of the store that is away holds up no other.
+
+    Args:
+        backend: Where to.
+        linger: How many seconds an append waits for after the one before it, unless that had many chunks.
+        on_trouble: Called again and again while the store does not answer.
+        on_recovery: Called when it does so again.
+        reporter: Is told of appends, and of outages.
     """
 
     def __init__(
         self,
         backend: StreamBackend,
         *,
+        linger: float,
         on_trouble: Callable[[], None],
         on_recovery: Callable[[], None],
         reporter: Reporter,
     ) -> None:
         self._backend = backend
+        self._linger = linger
         self._on_trouble = on_trouble
         self._on_recovery = on_recovery
         self._reporter = reporter
@@ -74,6 +86,7 @@ class Flusher:
         self._backoff = Backoff()
         self._wake = asyncio.Event()
         self._wake_retry: anyio.Event | None = None
+        self._next_at = -math.inf
         self._unanswered_ticks: int | None = None
         self._ticked_at = self._awake_since = -math.inf
         self._is_in_trouble = False
@@ -98,6 +111,9 @@ class Flusher:
                 while not self._ready:
                     self._wake.clear()
                     await self._wake.wait()
+                delay = self._next_at - time.monotonic()
+                if delay > 0:
+                    await asyncio.sleep(delay)
                 await self._flush()
         finally:
             self._is_closed = True
@@ -135,14 +151,16 @@ class Flusher:
     async def _flush(self) -> None:
         appenders: list[Appender] = []
         appends: list[Append] = []
-        size = 0
+        size = chunks = 0
         while self._ready and len(appends) < _MAX_APPENDS and size < _MAX_BYTES:
             appender = self._ready.popleft()
             append = appender.take_append()
             appenders.append(appender)
             appends.append(append)
             size += len(append.payload)
+            chunks += append.count
         failure, sent_at = _closed(), time.monotonic()
+        self._next_at = sent_at if chunks >= _MANY else sent_at + self._linger
         self._unanswered_ticks = 0
         try:
             answered = list(zip(appenders, await self._backend.append(appends), strict=True))

@@ -388,8 +388,13 @@ class Runtime:
                 return
 
     def _new_flusher(self) -> Flusher:
-        on_trouble, on_recovery = self._degrade, self._note_recovery
-        return Flusher(self._backend, on_trouble=on_trouble, on_recovery=on_recovery, reporter=self._reporter)
+        return Flusher(
+            self._backend,
+            linger=self._terms.linger,
+            on_trouble=self._degrade,
+            on_recovery=self._note_recovery,
+            reporter=self._reporter,
+        )
 
     def _degrade(self) -> None:
         for publisher in self._publishers:

@@ -34,6 +34,7 @@ class Terms:
     drain_timeout: float
     call_timeout: float
     outage_timeout: float
+    linger: float
 
     def new_claim(self, *, allow_new: bool = False, allow_lost: bool = False, lost_epoch: int = 0) -> Claim:
         """Return a claim with a token of its own."""
