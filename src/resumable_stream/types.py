@@ -155,11 +155,11 @@ class StreamBlock(NamedTuple):
     """Consecutive chunks with their position, as `ResumableStream.blocks` hands them out."""
 
     event_id: str
-    """Of the last chunk."""
+    """Of the last chunk, or of the one before, if the block has none; empty at the very start."""
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-    """Of the first chunk."""
+    """Of the first chunk, or of the next one to come."""
     chunks: Sequence[Any]
-    """At least one. Not to be changed: other readers may hold the same."""
+    """At least one, but for the sign of life that a heartbeat is. Not to be changed: others may hold them, too."""
 
 
 class End(NamedTuple):

@@ -104,8 +104,10 @@ class Site:
 async def site() -> AsyncIterator[Site]:
     """An application with two chats of Ada's, one of them without an answer, and one of Bob's."""
     async with AsyncExitStack() as stack:
-        limits = Limits(max_publishers=2)
-        context = ResumableStreamContext(MemoryBackend(), codec=JSONCodec(), limits=limits, drain_timeout=0.0)
+        limits = Limits(max_publishers=2)  # and whoever has failed is over at once, without a linger
+        context = ResumableStreamContext(
+            MemoryBackend(), codec=JSONCodec(), limits=limits, drain_timeout=0.0, linger=0.0
+        )
         store = await stack.enter_async_context(Store())
         made = Site(await stack.enter_async_context(context), store)
         await stack.enter_async_context(made.client)

@@ -43,7 +43,8 @@ class Feed:
         """Since when the store is away, as far as reading this stream has told."""
         self.told_at: float | None = None
         """When readers are told that the stream is lost, if nobody takes it over until then."""
-        self._changed: asyncio.Event | None = None  # anyio's would look up its loop with each chunk
+        self._waiting: dict[object, asyncio.Future[None]] = {}
+        """Who waits for a change. Not an event: each chunk would need a new one, and events look up their loop."""
 
     @property
     def is_over(self) -> bool:
@@ -55,11 +56,18 @@ class Feed:
         """Whether its publisher is in this process."""
         return self.owner is not None
 
-    async def wait(self) -> None:
-        """Return when something has changed since this call."""
-        if self._changed is None:
-            self._changed = asyncio.Event()
-        await self._changed.wait()
+    async def wait(self, reader: object) -> None:
+        """Return when something has changed since this call, or somebody calls the reader."""
+        self._waiting[reader] = change = asyncio.get_running_loop().create_future()
+        try:
+            await change
+        except asyncio.CancelledError:
+            self._waiting.pop(reader, None)
+            raise
+
+    def call(self, reader: object) -> None:
+        """Have one reader look again, if it waits."""
+        _resolve(self._waiting.pop(reader, None))
 
     def offer(self, block: Block, size: int) -> bool:
         """Take what is new in a logged block; return whether it joined on."""
@@ -139,9 +147,15 @@ class Feed:
 
     def wake(self) -> None:
         """Have all readers look again."""
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for change in waiting.values():
+                _resolve(change)
+
+
+def _resolve(change: asyncio.Future[None] | None) -> None:
+    if change is not None and not change.done():  # else its reader was cancelled just now
+        change.set_result(None)
 
 
 def block_of(stream_id: str, entries: Sequence[Entry]) -> Block:

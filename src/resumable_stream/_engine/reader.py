@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from copy import copy
 
 import anyio
@@ -40,18 +42,28 @@ class Reader:
         self._page: Block | None = None
         self._ordinal: int | None = None
         self._away_since: float | None = None
+        self._deadline = math.inf
+        self._is_late = False
+        """Whether it is past the deadline of the read that is under way."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    async def next_block(self) -> Block | None:
+    async def next_block(self, deadline: float = math.inf) -> Block | None:
         """Return the next chunks, or ``None`` after the last.
+
+        Args:
+            deadline: When to return a block without chunks, if there are none, on the event loop's clock.
 
         Raises:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
             StreamGoneError: The chunks that should be next are not in the store any more.
             BackendError: The store cannot be read, and was not back in time. A new reader can go on, from ``index``.
         """
+        self._deadline, self._is_late = deadline, False
         while not self._is_closed:
             block = self._from_page() or self._from_window()
+            if block is None and self._is_late:
+                block = Block(self.index, ())
             if block is not None:
                 self.index = block.stop
                 return block
@@ -61,13 +73,20 @@ class Reader:
                 self._raise_end()
                 return None
             else:
-                await self.feed.wait()
+                self._set_alarm()
+                await self.feed.wait(self)
         return None
 
     def close(self) -> None:
         """Have a read that waits, and any later one, return ``None``."""
         self._is_closed = True
-        self.feed.wake()
+        self.feed.call(self)
+
+    def drop_alarm(self) -> None:
+        """Let go of what is only needed while somebody reads."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     async def skip_characters(self, count: int, stop: int) -> Block | None:
         """Read past ``count`` characters, all before index ``stop``; return the rest of the chunk that they end in.
@@ -89,6 +108,23 @@ class Reader:
         if count > 0:
             raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
         return None
+
+    def _set_alarm(self) -> None:
+        """See to it that this reader is called at its deadline.
+
+        Next to no wait lasts so long. So there is one alarm for many, which is set anew when it rings.
+        """
+        if self._deadline < math.inf and (self._alarm is None or self._alarm.when() > self._deadline):
+            self.drop_alarm()
+            self._alarm = asyncio.get_running_loop().call_at(self._deadline, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        if asyncio.get_running_loop().time() < self._deadline:  # it was set for an earlier one
+            self._set_alarm()
+        else:
+            self._is_late = True
+            self.feed.call(self)
 
     def _from_page(self) -> Block | None:
         block, self._page = self._page, None
@@ -114,6 +150,12 @@ class Reader:
                 return tail_of(block, self.index)
 
     async def _read_page(self) -> None:
+        """Read chunks from the log, but not beyond the deadline."""
+        with anyio.CancelScope(deadline=self._deadline) as reading:
+            await self._read_page_patiently()
+        self._is_late = reading.cancelled_caught
+
+    async def _read_page_patiently(self) -> None:
         was_published_here = self.feed.is_published_here
         page = await self._read_patiently()
         if page is None or page.info.generation != self.feed.generation:

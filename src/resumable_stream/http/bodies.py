@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
-
-import anyio
 
 from .._core.ids import format_event_id, parse_event_id
 from ..exceptions import (
@@ -154,11 +152,11 @@ async def ui_event_stream_body(
 async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a data stream of the AI SDK's version 4. It has no comments: no data is the sign of life."""
     translator = DataStreamTranslator()
-    async with stream, aclosing(_blocks(stream.blocks(), settings.ping_interval)) as blocks:
+    async with stream:
         try:
-            async for block in blocks:
-                parts = [part for chunk in block.chunks for part in translator.add(chunk)] if block else [_NO_DATA]
-                yield data_stream.encode_parts(parts)
+            async for block in stream.blocks(heartbeat=settings.ping_interval):
+                parts = [part for chunk in block.chunks for part in translator.add(chunk)]
+                yield data_stream.encode_parts(parts if block.chunks else [_NO_DATA])
         except _BAD_ENDS as error:
             yield data_stream.encode_parts(translator.add({"type": "error", "errorText": settings.text_of(error)}))
         else:
@@ -173,10 +171,10 @@ _NO_DATA: DataStreamPart = ("2", [])
 async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     texts, bad_end = plain.WholeTexts(), None
     encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
-    async with stream, aclosing(_blocks(stream.encoded_blocks(), settings.ping_interval)) as blocks:
+    async with stream:
         try:
-            async for block in blocks:
-                if frames := _PING if block is None else encode(block):  # none at all would be an end
+            async for block in stream.encoded_blocks(heartbeat=settings.ping_interval):
+                if frames := encode(block) if block.chunks else _PING:  # none at all would be an end
                     yield frames
         except _BAD_ENDS as error:
             bad_end = error
@@ -184,17 +182,6 @@ async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -
             yield sse.encode_event(texts.end(), event_id=stream.event_id)
     if bad_end is not None:
         raise bad_end
-
-
-async def _blocks(blocks: AsyncIterator[StreamBlock], ping_interval: float) -> AsyncGenerator[StreamBlock | None, None]:
-    """Yield the blocks, and ``None`` whenever there was none for a while. Cancelling a read loses nothing."""
-    while True:
-        block: StreamBlock | None = None
-        with anyio.move_on_after(ping_interval) as scope:
-            block = await anext(blocks, None)
-        if block is None and not scope.cancelled_caught:
-            return
-        yield block
 
 
 def _as_events(block: StreamBlock) -> bytes:
