@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
-from resumable_stream import ResumableStreamContext, StreamState
+from resumable_stream import ResumableStreamContext, Settings, StreamState
 from resumable_stream._core.packing import pack
 from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.types import Append, AppendStatus, Claim, End
@@ -18,10 +18,15 @@ from .sources import chunks_of
 class Ours:
     """A context, as it is by default."""
 
+    linger: float | None = None
+    """Seconds, if not those of the default."""
+
     async def open(self, url: str) -> None:
         self._url = url
-        # A run that is broken off does not wait for long.
-        self._context = ResumableStreamContext.from_url(url, drain_timeout=1)
+        settings = Settings(drain_timeout=1)  # a run that is broken off does not wait for long
+        if self.linger is not None:
+            settings["linger"] = self.linger
+        self._context = ResumableStreamContext.from_url(url, **settings)
         await self._context.__aenter__()
 
     async def close(self) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import anyio
 
 from ..driver import DriverError
-from ..field import NODE_SOURCE, NPM_PEERS, OURS, PEERS, SOURCE, present
+from ..field import NODE_SOURCE, NPM_PEERS, OURS, OURS_AT_ONCE, OURS_LINGERING, PEERS, SOURCE, present
 from ..findings import Goal, Metric, Work, compare_with_each, compare_with_number
 from ..samples import at_most
 from ..stage import Pair, Stage, new_name, take_turns
 from ..usage import connections_of, server_cpu
 
 TITLE = "Many live streams"
-LIMIT, QUICK_LIMIT = 300.0, 75.0
+LIMIT, QUICK_LIMIT = 400.0, 90.0
 
 _GAP = 0.05
 _WARM_UP = 2
@@ -36,7 +36,7 @@ _METRICS = [
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the tables."""
     streams, seconds = stage.pick(1000, 200), stage.pick(6, 2)
-    both = [OURS, OURS.on_uvloop()]
+    ours = [OURS, OURS.on_uvloop(), OURS_AT_ONCE, OURS_LINGERING]
     what = f"{streams:,} streams of {1 / _GAP:.0f} chunks/s, for {seconds} s"
     table = work.table("many", f"{what}, all stamps", _METRICS)
     sample = _Sampler(stage, streams, round(seconds / _GAP))
@@ -44,7 +44,7 @@ async def measure(stage: Stage, work: Work) -> None:
     await take_turns(
         stage,
         table,
-        present(*both, *PEERS),
+        present(*ours, *PEERS),
         sample.followed,
         repeats=repeats,
         limit=45,

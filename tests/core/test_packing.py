@@ -22,13 +22,14 @@ def test_round_trip(chunks: list[str] | list[bytes]) -> None:
 @pytest.mark.parametrize("chunk", ["x", "ü", b"x"])
 def test_widths(length: int, chunk: str | bytes) -> None:
     """Lengths take one byte, two or four, whatever the longest needs."""
-    chunks = [chunk * length, chunk, chunk * 0]
-    assert unpack(pack(chunks), 3) == chunks
+    for chunks in ([chunk * length, chunk, chunk * 0], [chunk * length]):
+        assert unpack(pack(chunks), len(chunks)) == chunks
 
 
 def test_small_chunks_cost_one_byte_more() -> None:
     """A batch of short chunks takes one byte a chunk, and two in all, besides the chunks."""
     assert pack(["Hel", "lo"]) == b"t\x01\x03\x02Hello"
+    assert pack(["Hello"]) == b"t\x01\x05Hello"
 
 
 @given(texts)
@@ -48,6 +49,7 @@ def test_encoded_size(text: str) -> None:
         (b"t\x03\x01a", 1),
         (b"t\x01\x02a", 1),
         (b"t\x01\x01ab", 1),
+        (b"t\x01\x01" + b"a" * 257, 1),
         (b"t\x01", 0),
     ],
 )

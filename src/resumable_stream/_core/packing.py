@@ -18,6 +18,8 @@ from ..types import RawChunk
 _TEXT, _BYTES = ord("t"), ord("b")
 _HEADER_BYTES = 2
 _WIDTHS = (1, 2, 4)
+_NARROW_TEXT = bytes((_TEXT, 1))
+_NARROW = 256
 
 Joined: TypeAlias = str | bytes
 
@@ -31,6 +33,8 @@ def encoded_size(chunk: RawChunk) -> int:
 
 def pack(chunks: Sequence[RawChunk]) -> bytes:
     """Return the payload of a batch. The chunks are all text or all bytes, and at least one."""
+    if len(chunks) == 1 and isinstance(chunks[0], str) and len(chunks[0]) < _NARROW:  # most are: sources are slow
+        return _NARROW_TEXT + bytes((len(chunks[0]),)) + _encode(chunks[0])
     lengths = list(map(len, chunks))
     longest = max(lengths)
     width = next(width for width in _WIDTHS if longest < 1 << 8 * width)
@@ -46,9 +50,11 @@ def unpack(payload: bytes, count: int) -> list[RawChunk]:
     Raises:
         ValueError: It is not one that `pack` made of ``count`` chunks.
     """
+    if count == 1 and len(payload) > _HEADER_BYTES and payload.startswith(_NARROW_TEXT):
+        alone = _decode(payload[_HEADER_BYTES + 1 :])
+        if len(alone) == payload[_HEADER_BYTES]:
+            return [alone]
     lengths, joined = _split(payload, count)
-    if count == 1 and lengths and lengths[0] == len(joined):  # a chunk that came alone, as those of a slow source do
-        return [joined]
     start = 0
     chunks: list[RawChunk] = [joined[start : (start := start + length)] for length in lengths]
     if start != len(joined) or not chunks:
@@ -65,8 +71,12 @@ def _split(payload: bytes, count: int) -> tuple[Sequence[int], Joined]:
     lengths: Sequence[int] = table
     if width > 1:
         lengths = [int.from_bytes(table[at : at + width], "little") for at in range(0, len(table), width)]
-    return lengths, body.decode("utf-8", "surrogatepass") if kind == _TEXT else body
+    return lengths, _decode(body) if kind == _TEXT else body
 
 
 def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
