@@ -66,8 +66,8 @@ class World:
         settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> tuple[ResumableStreamContext, ResumableChat]:
-        """Start a process: its context, entered, and its chats."""
-        terms: dict[str, Any] = {"codec": JSONCodec(), "drain_timeout": 0.0, **(settings or {})}
+        """Start a process: its context, entered, and its chats. When all its tasks wait, nothing is under way."""
+        terms: dict[str, Any] = {"codec": JSONCodec(), "drain_timeout": 0.0, "linger": 0.0, **(settings or {})}
         backend = backend or MemoryBackend(self.streams)
         context = await self._stack.enter_async_context(ResumableStreamContext(backend, **terms))
         return context, ResumableChat(context, store or MemoryChatStore(self.chats), **options)
