@@ -36,6 +36,7 @@ __all__ = ["ResumableStreamContext", "Settings"]
 T = TypeVar("T")
 
 _MAX_REASON = 2000
+_MAX_LINGER = 0.1
 _MAX_SECONDS = 10 * 366 * 86400  # Redis cannot count to everything that a float can
 
 _logger = logging.getLogger("resumable_stream")
@@ -65,7 +66,8 @@ class Settings(TypedDict, total=False):
     linger: float
     """How long an append waits for after the one before it, so that the chunks of more streams travel together: more of
     it costs less processor time here, in the store and with followers, and comes on top of the latency where many
-    streams are live. A chunk that comes alone never waits. At most a tenth of the lease; 0: never. Default 0.002."""
+    streams are live. A chunk does not wait if none was sent just before it, or many. 0: none waits. At most 0.1, and a
+    tenth of the lease and of ``outage_timeout``. Default 0.002."""
     limits: Limits
     """Bounds on what is accepted and held."""
     codec: Codec | None
@@ -115,14 +117,15 @@ class ResumableStreamContext:
         self._limits = _instance(settings, "limits", Limits) or Limits()
         self._codec: Codec | None = _instance(settings, "codec", Codec)  # type: ignore[type-abstract]  # mypy#4717
         lease = _seconds(settings, "lease", 15.0, minimum=0.05)
+        outage_timeout = _seconds(settings, "outage_timeout", 60.0, minimum=0.1)
         terms = Terms(
             lease=lease,
             retention=_seconds(settings, "retention", 3600.0),
             tombstone=_seconds(settings, "tombstone", 86400.0),
             drain_timeout=_seconds(settings, "drain_timeout", 10.0),
             call_timeout=_seconds(settings, "call_timeout", 10.0, minimum=0.1),
-            outage_timeout=_seconds(settings, "outage_timeout", 60.0, minimum=0.1),
-            linger=_seconds(settings, "linger", 0.002, maximum=lease / 10),
+            outage_timeout=outage_timeout,
+            linger=_seconds(settings, "linger", 0.002, maximum=min(_MAX_LINGER, lease / 10, outage_timeout / 10)),
         )
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)

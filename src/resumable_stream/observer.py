@@ -43,11 +43,11 @@ class Activity(NamedTuple):
     degraded: int
     """How many of the streams that are published here go on without the store, which is away."""
     chunks: int
-    """How many chunks were logged by publishers here since the context was entered."""
+    """How many chunks publishers here have logged, since the context was made. It never becomes less."""
 
 
 Sample: TypeAlias = Callable[[], Activity]
-"""Returns what goes on now. May be called from any thread, and at any time: after the end that is nothing."""
+"""Returns what goes on now. May be called from any thread, and at any time."""
 
 
 class Observer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -22,6 +21,8 @@ from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
 __all__ = ["ResumableStream"]
 
 T = TypeVar("T")
+
+_MAX_HEARTBEAT = 366 * 86400
 
 
 class ResumableStream(Generic[T]):
@@ -139,10 +140,11 @@ class ResumableStream(Generic[T]):
 
         Args:
             heartbeat: After so many seconds without a chunk comes a block without any, and so on: for a sign of life,
-                so that nobody on the way takes a connection for dead. It costs next to nothing. ``None``: never.
+                so that nobody on the way takes a connection for dead. It costs next to nothing. A read of the log, or
+                the time-out of one, is waited for first. ``None``: never.
 
         Raises:
-            InvalidSettingError: The heartbeat is no number of seconds above 0.
+            InvalidSettingError: The heartbeat is no number of seconds above 0, or longer than a year.
         """
         return _Iterator(partial(self._next_block, self._decode, _checked(heartbeat)))
 
@@ -234,7 +236,7 @@ class _Iterator(AsyncIterator[T]):
 def _checked(heartbeat: object) -> float | None:
     if heartbeat is None:
         return None
-    if isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool) and 0 < heartbeat < math.inf:
+    if isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool) and 0 < heartbeat <= _MAX_HEARTBEAT:
         return heartbeat
     raise InvalidSettingError(f"heartbeat is a number of seconds above 0, not {heartbeat!r}")
 

@@ -69,7 +69,7 @@ class OpenTelemetryObserver(Observer):
     @override
     def on_entered(self, sample: Sample) -> None:
         samples, chunks = self._contexts
-        self._contexts = _Contexts((*samples, sample), chunks)
+        self._contexts = _Contexts((*samples, sample), chunks - sample().chunks)  # it may have been entered before
 
     @override
     def on_left(self, sample: Sample) -> None:

@@ -155,7 +155,7 @@ class StreamBlock(NamedTuple):
     """Consecutive chunks with their position, as `ResumableStream.blocks` hands them out."""
 
     event_id: str
-    """Of the last chunk, or of the one before, if the block has none; empty at the very start."""
+    """Of the last chunk, or of the one before, if the block has none; empty, and no position, at the very start."""
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     """Of the first chunk, or of the next one to come."""
     chunks: Sequence[Any]

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
 from typing_extensions import override
 
-from resumable_stream import InvalidSettingError, Limits, ResumableStreamContext
-from resumable_stream.backends.memory import MemoryBackend, MemoryStore
+from resumable_stream import (
+    BackendUnavailableError,
+    InvalidSettingError,
+    JSONCodec,
+    Limits,
+    ResumableStream,
+    ResumableStreamContext,
+)
+from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.types import Page
 from tests.stores import Store
 from tests.streams import Tap, collect, factory_of, take
@@ -52,32 +62,71 @@ async def test_silence_counts_from_the_last_chunk() -> None:
     assert set(lengths[1:]) == {1}
 
 
-async def test_a_log_that_does_not_answer_is_silent_too() -> None:
-    """While a page of the log is waited for heartbeats come; and then the page, as a whole."""
+async def test_chunks_that_come_with_the_heartbeat() -> None:
+    """A source that ticks as the heart does: each chunk comes once, whatever comes first."""
 
-    class Slow(MemoryBackend):
-        may_answer = anyio.Event()
+    async def ticking() -> AsyncIterator[int]:
+        for number in range(150):
+            yield number
+            await anyio.sleep(0 if number % 2 else 0.003)
 
-        @override
-        async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
-            await self.may_answer.wait()
-            return await super().read(stream_id, start, max_bytes)
+    async with ResumableStreamContext(MemoryBackend(), codec=JSONCodec(), linger=0) as context:
+        stream = await context.create_new_resumable_stream("s", ticking)
+        assert [n async for block in stream.blocks(heartbeat=0.003) for n in block.chunks] == list(range(150))
 
-    backend = Slow(MemoryStore())
-    async with ResumableStreamContext(backend, limits=Limits(window_bytes=1)) as context:
-        tap = Tap("a")
+
+class SlowLog(MemoryBackend):
+    """Its log takes a while to read, or cannot be read."""
+
+    seconds = 0.0
+    is_away = False
+
+    @override
+    async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
+        await anyio.sleep(self.seconds)
+        if self.is_away:
+            raise BackendUnavailableError("read")
+        return await super().read(stream_id, start, max_bytes)
+
+
+@asynccontextmanager
+async def behind_the_window(**settings: Any) -> AsyncIterator[tuple[SlowLog, ResumableStream[str]]]:
+    """A stream whose first chunk only the log has."""
+    backend, tap = SlowLog(), Tap("a")
+    async with ResumableStreamContext(backend, limits=Limits(window_bytes=1), **settings) as context:
         stream = await context.create_new_resumable_stream("s", tap)
         assert await take(await context.resumable_stream("s", tap), 1) == ["a"]
         tap.end("b")
         assert await collect(await context.resumable_stream("s", tap, start_index=1)) == ["b"]
-        blocks = stream.blocks(heartbeat=_SOON)  # behind the window, which has "b" alone
-        for _ in range(2):
+        yield backend, stream
+
+
+async def test_a_read_of_the_log_is_not_broken_off() -> None:
+    """A log that takes longer than the heartbeat is waited for: else nobody would ever get anywhere."""
+    async with behind_the_window() as (backend, stream):
+        backend.seconds = 0.1
+        assert [chunk async for block in stream.blocks(heartbeat=_SOON) for chunk in block.chunks] == ["a", "b"]
+
+
+async def test_heartbeats_while_the_store_is_away() -> None:
+    """They come between the tries to read the log; and then come the chunks."""
+    async with behind_the_window() as (backend, stream):
+        backend.is_away = True
+        blocks = stream.blocks(heartbeat=_SOON)
+        for _ in range(3):
             assert (await anext(blocks)).chunks == []
-        backend.may_answer.set()
-        chunks: list[str] = []
-        async for block in blocks:
-            chunks += block.chunks
-        assert chunks == ["a", "b"]
+        backend.is_away = False
+        assert [chunk async for block in blocks for chunk in block.chunks] == ["a", "b"]
+
+
+async def test_heartbeats_do_not_hide_an_outage() -> None:
+    """A store that is away for too long is an error, whatever is read meanwhile."""
+    async with behind_the_window(outage_timeout=0.3) as (backend, stream):
+        backend.is_away = True
+        blocks = stream.blocks(heartbeat=_SOON)
+        with anyio.fail_after(_NEVER / 100), pytest.raises(BackendUnavailableError):  # noqa: PT012  # one after the other
+            while True:
+                assert (await anext(blocks)).chunks == []
 
 
 async def test_a_shorter_heartbeat_after_a_longer_one() -> None:
@@ -110,7 +159,7 @@ async def test_nothing_is_kept_for_a_heartbeat(is_closed: bool) -> None:
                 await anyio.sleep(_SOON)
 
 
-@pytest.mark.parametrize("heartbeat", [0, -1.0, float("inf"), float("nan"), "1", True])
+@pytest.mark.parametrize("heartbeat", [0, -1.0, float("inf"), float("nan"), 10**400, "1", True])
 async def test_heartbeat_has_bounds(heartbeat: object) -> None:
     """It is a number of seconds above 0."""
     async with ResumableStreamContext(MemoryBackend()) as context:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from typing_extensions import override
 
-from resumable_stream import InvalidSettingError, ResumableStreamContext, StreamState
+from resumable_stream import BackendError, InvalidSettingError, Limits, ResumableStreamContext, StreamState
+from resumable_stream._engine.flusher import Flusher
+from resumable_stream._engine.reporter import Reporter
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
-from resumable_stream.types import Append, Appended
-from tests.streams import Tap, collect, factory_of, take
+from resumable_stream.types import Append, Appended, AppendStatus
+from tests.streams import Tap, collect, take
 
-_LONG = 1.0
-"""Seconds. A test that waited for more than a few of these would be over its limit."""
+_LONG = 0.1
+"""Seconds, the most that there is."""
 
 
 class CountingBackend(MemoryBackend):
@@ -43,13 +47,6 @@ def one_by_one(number: int) -> Callable[[], AsyncIterator[str]]:
     return source
 
 
-async def test_a_lone_chunk_does_not_wait() -> None:
-    """What comes when nothing was sent lately is sent at once, with however long a linger."""
-    async with ResumableStreamContext(MemoryBackend(), linger=_LONG, drain_timeout=0) as context:
-        with anyio.fail_after(_LONG / 2):
-            assert await take(await context.resumable_stream("s", Tap("a")), 1) == ["a"]
-
-
 async def test_chunks_of_many_streams_travel_together() -> None:
     """With a linger there are fewer appends, which carry the same."""
     appended: dict[float, list[tuple[int, int]]] = {}
@@ -62,14 +59,6 @@ async def test_chunks_of_many_streams_travel_together() -> None:
         assert sum(chunks for _, chunks in backend.appended) == 24
     assert appended[0.1][0] == (1, 1), "the first one does not wait"
     assert len(appended[0.1]) * 3 < len(appended[0.0])
-
-
-async def test_many_chunks_do_not_wait() -> None:
-    """A source that is fast fills one append after the other, and is not held up in between."""
-    chunks = [str(index) for index in range(50_000)]  # some 50 times what may be pending
-    async with ResumableStreamContext(MemoryBackend(), linger=_LONG) as context:
-        with anyio.fail_after(_LONG * 10):
-            assert await collect(await context.resumable_stream("s", factory_of(chunks))) == chunks
 
 
 async def test_what_waits_is_logged_when_the_context_is_left() -> None:
@@ -86,8 +75,98 @@ async def test_what_waits_is_logged_when_the_context_is_left() -> None:
         assert stream.state is StreamState.STOPPED
 
 
-@pytest.mark.parametrize("linger", [-0.001, 1.6, True, "0", None])
+@pytest.mark.parametrize("linger", [-0.001, 0.11, True, "0", None])
 def test_linger_has_bounds(linger: object) -> None:
-    """It is a tenth of the lease at most, which an append renews."""
-    with pytest.raises(InvalidSettingError, match=r"^linger is a number of seconds, from 0 to 1\.5, not "):
+    """It is a tenth of a second at most, and of what appends are waited for elsewhere."""
+    with pytest.raises(InvalidSettingError, match=r"^linger is a number of seconds, from 0 to 0\.1, not "):
         ResumableStreamContext(MemoryBackend(), linger=linger)  # type: ignore[arg-type]
+    for of_what in ({"lease": 0.5}, {"outage_timeout": 0.5}):
+        ResumableStreamContext(MemoryBackend(), linger=0.05, **of_what)  # type: ignore[arg-type]
+        with pytest.raises(InvalidSettingError, match=r"from 0 to 0\.05, not "):
+            ResumableStreamContext(MemoryBackend(), linger=0.051, **of_what)  # type: ignore[arg-type]
+
+
+class Waiting:
+    """Has one append to make, and tells when it was made."""
+
+    def __init__(self, append: Append) -> None:
+        self._append = append
+        self.is_made = anyio.Event()
+
+    def take_append(self) -> Append:
+        """The one that it has."""
+        return self._append
+
+    def on_appended(self, answer: Appended) -> None:
+        """It was made."""
+        assert answer.status is AppendStatus.ACCEPTED
+        self.is_made.set()
+
+    def on_unavailable(self) -> None:
+        """The store is here all the time."""
+        raise NotImplementedError
+
+    on_unsure = on_unavailable
+
+    def on_unreachable(self, error: BackendError) -> None:
+        """The test is over."""
+
+
+class AcceptingBackend(MemoryBackend):
+    """Takes whatever comes."""
+
+    @override
+    async def append(self, appends: Sequence[Append]) -> list[Appended]:
+        return [Appended(AppendStatus.ACCEPTED)] * len(appends)
+
+
+@asynccontextmanager
+async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Callable[[], Waiting]]:
+    """A flusher with a very long linger, which has appended chunks of so many bytes, for each stream a list of them."""
+
+    def nothing() -> None:
+        pass
+
+    flusher = Flusher(
+        AcceptingBackend(), limits, linger=1000.0, on_trouble=nothing, on_recovery=nothing, reporter=Reporter(None)
+    )
+
+    def schedule(chunks: Sequence[int] = (1,)) -> Waiting:
+        waiting = Waiting(Append("s", "gen", 1, 0, len(chunks), b"x" * sum(chunks)))
+        flusher.schedule(waiting)
+        return waiting
+
+    async with anyio.create_task_group() as tasks:
+        waiting = [schedule(chunks) for chunks in sizes]
+        tasks.start_soon(flusher.run)
+        for one in waiting:
+            await one.is_made.wait()
+        yield schedule
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits", "waits"),
+    [
+        ([[1]], Limits(), True),
+        ([[1] * 31], Limits(), True),
+        ([[1]] * 31, Limits(), True),
+        ([[1] * 32], Limits(), False),
+        ([[1]] * 32, Limits(), False),
+        ([[32 * 1024 - 1]], Limits(), True),
+        ([[32 * 1024]], Limits(), False),
+        ([[1] * 4], Limits(pending_chunks=4), False),
+        ([[1] * 3], Limits(pending_chunks=4), True),
+        ([[400]], Limits(pending_bytes=400), False),
+        ([[]], Limits(), False),
+        ([[1], *[[]] * 600], Limits(), False),
+    ],
+    ids=lambda value: f"{len(value)} streams" if isinstance(value, list) else None,
+)
+async def test_what_waits_for_more(sizes: list[list[int]], limits: Limits, waits: bool) -> None:
+    """An append waits after a small one; not after a large one, one that just renews leases, or one of many."""
+    with anyio.fail_after(30):
+        async with appended(*sizes, limits=limits) as schedule:
+            with anyio.move_on_after(0.05 if waits else math.inf):
+                await schedule().is_made.wait()
+                assert not waits

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
+
 import anyio
 
 from resumable_stream import Limits, StreamInfo, StreamState
@@ -37,3 +41,37 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
         while block := await reader.next_block():
             chunks += block.chunks
     assert chunks == list("01234")
+
+
+def make_reader() -> Reader:
+    """A reader at the start of a stream that has nothing yet."""
+    info = StreamInfo("s", "gen", 1, StreamState.RUNNING, 0, 0.0, None, is_readable=True)
+    return Reader(MemoryBackend(), Feed(info, Limits()), 0, page_bytes=1000, outage_timeout=1)
+
+
+async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
+    """However late it is, chunks that are there come first; a block without any comes only if there are none."""
+    reader = make_reader()
+    past = anyio.current_time() - 1
+    reader.feed.offer(Block(0, ["a"]), 1)
+    assert await reader.next_block(past) == Block(0, ("a",))
+    assert await reader.next_block(past) == Block(1, ())
+    reader.feed.call(reader)  # nobody waits
+    waiting = asyncio.ensure_future(reader.next_block(anyio.current_time() + 0.01))
+    await asyncio.sleep(0)
+    reader.feed.offer(Block(1, ["b"]), 1)
+    reader._on_alarm()
+    assert await waiting == Block(1, ("b",))
+
+
+async def test_a_read_that_is_closed_is_forgotten() -> None:
+    """A coroutine that waits and is closed, which is no cancellation, leaves nothing behind."""
+    reader = make_reader()
+    feed, seen = reader.feed, weakref.ref(reader)
+    waiting = reader.next_block()
+    waiting.send(None)
+    waiting.close()
+    del reader, waiting
+    gc.collect()
+    assert seen() is None
+    feed.wake()

@@ -21,8 +21,9 @@ from resumable_stream.exceptions import BackendUnavailableError, InvalidSettingE
 from resumable_stream.observer import Activity, Publishing, Reading, Sample
 from resumable_stream.testing import ManualClock
 from resumable_stream.testing.faults import FaultyBackend
-from resumable_stream.types import Append, Appended
+from resumable_stream.types import Append, Appended, AppendStatus
 from tests.stores import Store
+from tests.streams import Tap
 
 
 class Notes(Observer):
@@ -194,6 +195,7 @@ async def test_takeover() -> None:
     assert ("publishing", "s", 2, 1) in new.calls
     assert ("published", "s", StreamState.DONE, "", 2) in new.calls
     assert ("published", "s", None, "", 1) in old.calls
+    assert [notes.samples[0]().chunks for notes in (old, new)] == [1, 2]
 
 
 async def test_lag(store: Store) -> None:
@@ -375,3 +377,53 @@ async def test_chunks_never_become_fewer() -> None:
         sys.setswitchinterval(interval)
     assert seen == sorted(seen)
     assert notes.samples[0]().chunks == 900
+
+
+class _RefusingBackend(MemoryBackend):
+    """Answers appends as it is told to, if it is."""
+
+    answer: Appended | None = None
+
+    @override
+    async def append(self, appends: Sequence[Append]) -> list[Appended]:
+        return await super().append(appends) if self.answer is None else [self.answer] * len(appends)
+
+
+async def test_appends_that_nobody_took() -> None:
+    """An append that no server has answered is not told, and its chunks count when they are logged."""
+    backend, notes, tap = _RefusingBackend(), Notes(), Tap("a")
+    async with ResumableStreamContext(backend, observer=notes, linger=0) as context:
+        stream = await context.create_new_resumable_stream("s", tap)
+        assert await anext(stream) == "a"
+        told, backend.answer = len(notes.appended), Appended(AppendStatus.UNAVAILABLE)
+        tap.let("b")
+        await until(lambda: notes.samples[0]().degraded == 1)
+        assert len(notes.appended) == told
+        assert notes.samples[0]().chunks == 1
+        backend.answer = None
+        await until(lambda: notes.samples[0]().chunks == 2)
+        assert len(notes.appended) == told + 1
+        tap.end()
+
+
+async def test_chunks_that_the_store_lost_were_logged() -> None:
+    """A log that has become shorter does not make the count smaller."""
+    backend, notes, tap = _RefusingBackend(), Notes(), Tap("a", "b")
+    async with ResumableStreamContext(backend, observer=notes, drain_timeout=0) as context:
+        stream = await context.create_new_resumable_stream("s", tap)
+        assert [await anext(stream) for _ in "ab"] == ["a", "b"]
+        backend.answer = Appended(AppendStatus.MISPLACED, length=1)
+        tap.let("c")
+        assert await anext(stream) == "c"
+        assert notes.samples[0]().chunks == 2
+        backend.answer = None
+
+
+async def test_entering_again() -> None:
+    """What was logged before counts on."""
+    notes = Notes()
+    context = ResumableStreamContext(MemoryBackend(), observer=notes)
+    for number in (1, 2):
+        async with context:
+            assert [chunk async for chunk in await context.create_new_resumable_stream(f"s{number}", abc)] == [*"abc"]
+        assert [sample().chunks for sample in notes.samples] == [3 * number] * number

@@ -61,9 +61,8 @@ class Feed:
         self._waiting[reader] = change = asyncio.get_running_loop().create_future()
         try:
             await change
-        except asyncio.CancelledError:
-            self._waiting.pop(reader, None)
-            raise
+        finally:
+            self._waiting.pop(reader, None)  # it may have been cancelled, or closed
 
     def call(self, reader: object) -> None:
         """Have one reader look again, if it waits."""

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -16,7 +16,7 @@ import anyio
 from .._core.backoff import Backoff
 from ..abc import StreamBackend
 from ..exceptions import BackendError, BackendUnavailableError
-from ..types import Append, Appended, AppendStatus
+from ..types import Append, Appended, AppendStatus, Limits
 from .failures import backend_error
 from .reporter import Reporter
 
@@ -24,8 +24,9 @@ _logger = logging.getLogger("resumable_stream")
 
 _MAX_APPENDS = 256
 _MAX_BYTES = 1024 * 1024
-_MANY = 32
-"""Chunks in one append that say that a next one need not wait for more to come."""
+_MANY_CHUNKS = 32
+_MANY_BYTES = 32 * 1024
+"""What has that many is worth a call of its own: no other waits for more to come."""
 _TICK = 0.25
 _PATIENCE = 4
 """Ticks without an answer after which the store counts as away. Ticks and not seconds: see `Flusher.watch`."""
@@ -61,7 +62,8 @@ class Flusher:
 
     Args:
         backend: Where to.
-        linger: How many seconds an append waits for after the one before it, unless that had many chunks.
+        limits: Bounds of what a publisher collects.
+        linger: How many seconds an append waits for after the one before it, unless that was a large one.
         on_trouble: Called again and again while the store does not answer.
         on_recovery: Called when it does so again.
         reporter: Is told of appends, and of outages.
@@ -70,6 +72,7 @@ class Flusher:
     def __init__(
         self,
         backend: StreamBackend,
+        limits: Limits,
         *,
         linger: float,
         on_trouble: Callable[[], None],
@@ -78,6 +81,9 @@ class Flusher:
     ) -> None:
         self._backend = backend
         self._linger = linger
+        # Sources that are held back until the log has caught up do not wait for anything else.
+        self._many_chunks = min(_MANY_CHUNKS, limits.pending_chunks)
+        self._many_bytes = min(_MANY_BYTES, limits.pending_bytes)
         self._on_trouble = on_trouble
         self._on_recovery = on_recovery
         self._reporter = reporter
@@ -149,6 +155,28 @@ class Flusher:
                     self._on_trouble()
 
     async def _flush(self) -> None:
+        sent_at = time.monotonic()
+        appenders, appends = self._take(sent_at)
+        failure = _closed()
+        self._unanswered_ticks = 0
+        try:
+            answered = list(zip(appenders, appends, await self._backend.append(appends), strict=True))
+        except BackendUnavailableError:
+            for appender, append in zip(appenders, appends, strict=True):
+                self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
+            appenders.clear()
+        except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
+            failure = backend_error(error, "append")
+        else:
+            self._on_answers(answered, sent_at)
+            appenders.clear()
+        finally:  # cancelled, too
+            self._unanswered_ticks = None
+            for appender in appenders:
+                appender.on_unreachable(failure)
+
+    def _take(self, sent_at: float) -> tuple[list[Appender], list[Append]]:
+        """Return what one call takes, and note when the next one may be."""
         appenders: list[Appender] = []
         appends: list[Append] = []
         size = chunks = 0
@@ -159,31 +187,25 @@ class Flusher:
             appends.append(append)
             size += len(append.payload)
             chunks += append.count
-        failure, sent_at = _closed(), time.monotonic()
-        self._next_at = sent_at if chunks >= _MANY else sent_at + self._linger
-        self._unanswered_ticks = 0
-        try:
-            answered = list(zip(appenders, await self._backend.append(appends), strict=True))
-        except BackendUnavailableError:
-            for appender, append in zip(appenders, appends, strict=True):
+        if chunks >= self._many_chunks or size >= self._many_bytes or self._ready:
+            self._next_at = sent_at
+        elif chunks:  # a lease that is renewed holds up nobody
+            self._next_at = sent_at + self._linger
+        return appenders, appends
+
+    def _on_answers(self, answered: Sequence[tuple[Appender, Append, Appended]], sent_at: float) -> None:
+        has_answered = False
+        for appender, append, answer in answered:
+            if answer.status is AppendStatus.UNAVAILABLE:
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
-            appenders.clear()
-        except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
-            failure = backend_error(error, "append")
-        else:
-            for (appender, answer), append in zip(answered, appends, strict=True):
-                if answer.status is AppendStatus.UNAVAILABLE:
-                    self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
-                else:
-                    appender.on_appended(answer)
-            appenders.clear()
-            self._report(appends, sent_at)
-            if self._is_in_trouble and not self._unavailable:
-                self._note_recovery()
-        finally:  # cancelled, too
-            self._unanswered_ticks = None
-            for appender in appenders:
-                appender.on_unreachable(failure)
+            else:
+                has_answered = True
+                self._count(append, answer)
+                appender.on_appended(answer)
+        if has_answered:
+            self._report(answered, sent_at)
+        if self._is_in_trouble and not self._unavailable:
+            self._note_recovery()
 
     async def _repeat(self) -> None:
         """Repeat what is oldest, as far as it fits in one call."""
@@ -215,6 +237,7 @@ class Flusher:
             return  # withdrawn meanwhile
         if answer.status is not AppendStatus.UNAVAILABLE:
             self._backoff.reset()
+            self._count(append, answer)
             appender.on_appended(answer)
             return
         self._unavailable[appender] = append  # behind the others: it may be away for long
@@ -242,6 +265,10 @@ class Flusher:
     def _was_awake_since(self, moment: float) -> bool:
         """Whether this process was not frozen since then."""
         return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
+
+    def _count(self, append: Append, answer: Appended) -> None:
+        if answer.status is AppendStatus.ACCEPTED:
+            self._reporter.chunks += append.count
 
     def _report(self, appends: Collection[object], sent_at: float) -> None:
         if self._reporter.is_observed:

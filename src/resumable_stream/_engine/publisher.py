@@ -138,11 +138,6 @@ class Publisher:
         return self._outbox.epoch
 
     @property
-    def logged(self) -> int:
-        """How many chunks of the stream are known to be logged."""
-        return self._outbox.logged
-
-    @property
     def length(self) -> int:
         """How many chunks the stream has with those that are not logged yet."""
         return self._outbox.stop

@@ -18,7 +18,7 @@ from ..exceptions import (
     PublisherLostError,
     StreamGoneError,
 )
-from ..types import End, Page, StreamInfo, StreamState
+from ..types import End, StreamInfo, StreamState
 from .feed import Feed, block_of
 
 _LOG_INTERVAL = 0.1
@@ -41,18 +41,21 @@ class Reader:
         self._outage_timeout = outage_timeout
         self._page: Block | None = None
         self._ordinal: int | None = None
+        self._backoff = Backoff()
         self._away_since: float | None = None
         self._deadline = math.inf
         self._is_late = False
         """Whether it is past the deadline of the read that is under way."""
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = math.inf
         self._is_closed = False
 
     async def next_block(self, deadline: float = math.inf) -> Block | None:
         """Return the next chunks, or ``None`` after the last.
 
         Args:
-            deadline: When to return a block without chunks, if there are none, on the event loop's clock.
+            deadline: When to return a block without chunks, if there are none, on the event loop's clock. A read of the
+                log is not broken off for that.
 
         Raises:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
@@ -69,6 +72,7 @@ class Reader:
                 return block
             if self.index < self.feed.window.start:
                 await self._read_page()
+                self._is_late = anyio.current_time() >= self._deadline
             elif self.feed.is_over:
                 self._raise_end()
                 return None
@@ -86,7 +90,7 @@ class Reader:
         """Let go of what is only needed while somebody reads."""
         if self._alarm is not None:
             self._alarm.cancel()
-            self._alarm = None
+            self._alarm, self._alarm_at = None, math.inf
 
     async def skip_characters(self, count: int, stop: int) -> Block | None:
         """Read past ``count`` characters, all before index ``stop``; return the rest of the chunk that they end in.
@@ -114,12 +118,13 @@ class Reader:
 
         Next to no wait lasts so long. So there is one alarm for many, which is set anew when it rings.
         """
-        if self._deadline < math.inf and (self._alarm is None or self._alarm.when() > self._deadline):
+        if self._deadline < self._alarm_at:
             self.drop_alarm()
+            self._alarm_at = self._deadline
             self._alarm = asyncio.get_running_loop().call_at(self._deadline, self._on_alarm)
 
     def _on_alarm(self) -> None:
-        self._alarm = None
+        self._alarm, self._alarm_at = None, math.inf
         if asyncio.get_running_loop().time() < self._deadline:  # it was set for an earlier one
             self._set_alarm()
         else:
@@ -150,14 +155,15 @@ class Reader:
                 return tail_of(block, self.index)
 
     async def _read_page(self) -> None:
-        """Read chunks from the log, but not beyond the deadline."""
-        with anyio.CancelScope(deadline=self._deadline) as reading:
-            await self._read_page_patiently()
-        self._is_late = reading.cancelled_caught
-
-    async def _read_page_patiently(self) -> None:
+        """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little."""
         was_published_here = self.feed.is_published_here
-        page = await self._read_patiently()
+        try:
+            page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
+        except BackendUnavailableError as error:
+            await self._wait_for_store(error)
+            return
+        self._away_since = None
+        self._backoff.reset()
         if page is None or page.info.generation != self.feed.generation:
             raise StreamGoneError(self.feed.stream_id)
         if not page.entries:
@@ -168,21 +174,17 @@ class Reader:
             raise StreamGoneError(self.feed.stream_id)
         self._page = tail_of(block, self.index)
 
-    async def _read_patiently(self) -> Page | None:
-        """Read a page, and wait for a store that is away. How long is counted over calls that are cancelled, too."""
-        backoff = Backoff()
-        while True:
-            try:
-                page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
-            except BackendUnavailableError:
-                now = anyio.current_time()
-                self._away_since = now if self._away_since is None else self._away_since
-                if now - self._away_since > self._outage_timeout:
-                    raise
-            else:
-                self._away_since = None
-                return page
-            await anyio.sleep(backoff.next_delay())
+    async def _wait_for_store(self, error: BackendUnavailableError) -> None:
+        """Wait before it is asked again. How long it is away is counted over calls that are cancelled, too.
+
+        Raises:
+            BackendUnavailableError: ``error``, if it has been away for too long.
+        """
+        now = anyio.current_time()
+        self._away_since = now if self._away_since is None else self._away_since
+        if now - self._away_since > self._outage_timeout:
+            raise error
+        await anyio.sleep(self._backoff.next_delay())
 
     async def _wait_for_log(self, info: StreamInfo, was_published_here: bool) -> None:
         """Wait a little for chunks that were seen here and are not logged: the store was away, and is being caught up.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,13 +23,12 @@ class Reporter:
     def __init__(self, observer: Observer | None) -> None:
         self.is_observed: bool = observer is not None
         """Whether anybody listens. Else what is told is done with at once."""
+        self.chunks: int = 0
+        """How many chunks were logged. Counted by who logs them, and not told: that would be once for each append."""
         self._observer = observer or Observer()
         self._complained: set[str] = set()
         self._publishing: dict[Publisher, tuple[Publishing, float]] = {}
         self._reading: dict[Reader, tuple[Reading, float]] = {}
-        self._chunks = 0
-        """Logged by publishers that are over."""
-        self._moving = threading.Lock()  # else a sample of another thread could miss who goes from one to the other
         self._away_since: float | None = None
         self._sample: Sample = self._count  # the same object each time: it is a key
         self._is_entered = False
@@ -38,7 +36,6 @@ class Reporter:
     def entered(self) -> None:
         """The context was entered."""
         self._is_entered = True
-        self._chunks = 0
         self._tell(self._observer.on_entered, self._sample)
 
     def left(self) -> None:
@@ -60,9 +57,7 @@ class Reporter:
 
     def published(self, publisher: Publisher) -> None:
         """It is so no more."""
-        with self._moving:
-            publishing, since = self._publishing.pop(publisher)
-            self._chunks += publisher.logged - publishing.first
+        publishing, since = self._publishing.pop(publisher)
         end, chunks = publisher.recorded_end, publisher.length - publishing.first
         state, error_type = (None, "") if end is None else (end.state, end.error_type)
         self._tell(self._observer.on_published, publishing, state, error_type, chunks, time.monotonic() - since)
@@ -104,16 +99,15 @@ class Reporter:
             self._tell(self._observer.on_store_back, time.monotonic() - away_since)
 
     def _count(self) -> Activity:
-        with self._moving:  # possibly in another thread
-            chunks, publishing = self._chunks, list(self._publishing.items())
-        readers = list(self._reading)  # in one step, which no other thread can interrupt
+        # Possibly in another thread: lists are made in one step, which no other thread can interrupt.
+        publishers, readers = list(self._publishing), list(self._reading)
         lags = [reader.feed.window.stop - reader.index for reader in readers]
         return Activity(
-            publishers=len(publishing),
+            publishers=len(publishers),
             readers=len(readers),
             lag=max([0, *lags]),
-            degraded=sum(publisher.feed.is_degraded for publisher, _ in publishing),
-            chunks=chunks + sum(publisher.logged - begun.first for publisher, (begun, _) in publishing),
+            degraded=sum(publisher.feed.is_degraded for publisher in publishers),
+            chunks=self.chunks,
         )
 
     def _tell(self, method: Callable[..., None], *args: Any) -> None:

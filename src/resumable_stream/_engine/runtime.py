@@ -391,6 +391,7 @@ class Runtime:
     def _new_flusher(self) -> Flusher:
         return Flusher(
             self._backend,
+            self._limits,
             linger=self._terms.linger,
             on_trouble=self._degrade,
             on_recovery=self._note_recovery,
