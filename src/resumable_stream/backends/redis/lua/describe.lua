@@ -70,7 +70,7 @@ end
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
 local function expire(meta, log, from_now, retention, tombstone)
   redis.call('PEXPIRE', log, integer(from_now + retention + GRACE))
-  redis.call('PEXPIRE', meta, integer(from_now + retention + math.max(tombstone, GRACE)))
+  redis.call('PEXPIRE', meta, integer(from_now + retention + math.max(tonumber(tombstone), GRACE)))
 end
 
 -- Tell who publishes a stream that there is news. Like every push a hint, so it may fail.
