@@ -48,7 +48,7 @@ test: $(VENV)/test.installed
 test-lowest:
 	$(MAKE) .venv-lowest/lowest.installed VENV=.venv-lowest
 	.venv-lowest/bin/python -m pytest tests --numprocesses 3 --dist loadfile --ignore tests/examples --ignore tests/chaos \
-		--ignore tests/docs --ignore tests/sync/test_gunicorn.py --ignore tests/sync/test_rq.py \
+		--ignore tests/sync/test_gunicorn.py --ignore tests/sync/test_rq.py \
 		--ignore tests/answers --ignore tests/test_model.py -k "not uvloop and not layered" $(ARGS)
 
 # The packages are there before the tests begin, which two processes share.

@@ -22,7 +22,8 @@ __all__ = ["ResumableStream"]
 
 T = TypeVar("T")
 
-_MAX_HEARTBEAT = 366 * 86400
+MAX_HEARTBEAT = 366 * 86400
+"""Seconds. Not all event loops can count to everything that a float can."""
 
 
 class ResumableStream(Generic[T]):
@@ -236,9 +237,9 @@ class _Iterator(AsyncIterator[T]):
 def _checked(heartbeat: object) -> float | None:
     if heartbeat is None:
         return None
-    if isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool) and 0 < heartbeat <= _MAX_HEARTBEAT:
+    if isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool) and 0 < heartbeat <= MAX_HEARTBEAT:
         return heartbeat
-    raise InvalidSettingError(f"heartbeat is a number of seconds above 0, not {heartbeat!r}")
+    raise InvalidSettingError(f"heartbeat is a number of seconds above 0, and a year at most, not {heartbeat!r}")
 
 
 def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Reader], None], reader: Reader) -> None:

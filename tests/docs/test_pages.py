@@ -33,6 +33,7 @@ def test_newest_versions(name: str) -> None:
 PACKAGES = ["", ".answers", ".chat", ".http", ".inspector", ".interop.npm", ".observer", ".sync", ".telemetry"]
 
 
+@pytest.mark.filterwarnings("ignore:websockets.connection was renamed:DeprecationWarning")  # by the oldest Sanic
 @pytest.mark.parametrize("package", [*PACKAGES, ".testing"])
 def test_docs_name_all_that_is_public(package: str) -> None:
     """What a public package exports is on a page, by its name or with the whole module that it is in."""

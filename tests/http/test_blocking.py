@@ -130,7 +130,7 @@ def test_loop_that_watches_no_sockets(
     """On a loop such as that of Windows, which cannot watch a connection, all is sent, and nothing is left open."""
 
     def refuse(*_: object) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # it is what asyncio raises there, and what is caught
 
     for name in ("add_reader", "remove_reader"):
         monkeypatch.setattr(asyncio.SelectorEventLoop, name, refuse)

@@ -320,11 +320,19 @@ async def test_without_a_stream_there_is_nothing() -> None:
         assert await bytes_of(made.body) == b""
 
 
-@pytest.mark.parametrize("interval", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("interval", [0, -1, 1e9, float("inf"), float("nan")])
 def test_ping_interval_is_checked(interval: float) -> None:
     """An interval that is none is refused."""
     with pytest.raises(InvalidSettingError):
         EventStreamSettings(ping_interval=interval)
+
+
+async def test_any_ping_interval_that_is_taken_works(context: ResumableStreamContext) -> None:
+    """What settings accept, bodies can do: the longest, too."""
+    stream = await context.resumable_stream("s", factory_of(CHUNKS))
+    assert stream is not None
+    body = await bytes_of(ui_event_stream_body(stream, EventStreamSettings(ping_interval=366 * 86400)))
+    assert len(SSEDecoder().feed(body)) == len(CHUNKS) + 1
 
 
 @pytest.mark.parametrize(

@@ -181,3 +181,15 @@ async def test_all_that_is_emitted_is_documented(store: Store) -> None:
     assert listed == collected.units()
     spans = re.findall(r"^\| `(resumable_stream [a-z]+)` \|", PAGE.read_text(), re.MULTILINE)
     assert sorted(spans) == sorted({span.name for span in collected.all_spans()})
+
+
+async def test_context_that_is_entered_again() -> None:
+    """What one context has logged counts once, also if it is entered again."""
+    collected = Collected()
+    context = ResumableStreamContext(MemoryBackend(), observer=collected.observer)
+    for number in (1, 2):
+        async with context:
+            stream = await context.create_new_resumable_stream(f"s{number}", abc)
+            assert [chunk async for chunk in stream] == ["a", "b", "c"]
+            assert collected.metrics()["resumable_stream.chunks"][()].value == 3 * number
+        assert collected.metrics()["resumable_stream.chunks"][()].value == 3 * number

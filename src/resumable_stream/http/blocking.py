@@ -169,7 +169,7 @@ class _Watch:
             return
         try:
             asyncio.get_running_loop().add_reader(watched, self._look)
-        except NotImplementedError:  # the loop of Windows watches no sockets: it is noticed when something is sent
+        except NotImplementedError:  # as asyncio says where its loop watches no sockets, on Windows: a send will notice
             watched.close()
         else:
             self._connection = watched

@@ -20,7 +20,7 @@ from ..protocols import ndjson, plain, sse
 from ..protocols.ai_sdk import data_stream, ui_message_stream
 from ..protocols.ai_sdk.data_stream import DataStreamPart
 from ..protocols.ai_sdk.data_stream_translator import DataStreamTranslator
-from ..stream import ResumableStream
+from ..stream import MAX_HEARTBEAT, ResumableStream
 from ..types import RawChunk, StreamBlock, StreamState
 from .messages import HTTPResponse, nothing
 
@@ -43,7 +43,8 @@ class EventStreamSettings:
     """How event streams are sent."""
 
     ping_interval: float = 15.0
-    """After so many seconds of silence a comment is sent, so that nobody on the way takes the connection for dead."""
+    """After so many seconds of silence a comment is sent, so that nobody on the way takes the connection for dead. It
+    may be later by the time-out of a call to the store, which is waited for first. A year at most."""
     failed_text: str = "The answer could not be made."
     """What users are told when the answer's factory raised. What it raised is in the log and not for them."""
     lost_text: str = "The answer was interrupted."
@@ -52,8 +53,8 @@ class EventStreamSettings:
     """What users are told when the answer's stream was deleted, or expired, while they were reading it."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.ping_interval < float("inf"):
-            raise InvalidSettingError("ping_interval is a number of seconds above 0")
+        if not 0 < self.ping_interval <= MAX_HEARTBEAT:
+            raise InvalidSettingError("ping_interval is a number of seconds above 0, and a year at most")
 
     def text_of(self, error: Exception) -> str:
         """Return what a user is told of an error."""

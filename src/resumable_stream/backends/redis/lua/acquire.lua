@@ -15,7 +15,7 @@ local d = describe(meta, now)
 local function own(epoch, length)
   redis.call('HSET', meta, 'owner', token, 'epoch', epoch, 'lease', lease, 'retention', retention,
     'tombstone', tombstone, 'leased_until', integer(now + lease), 'epoch_start', integer(length))
-  expire(meta, log, tonumber(lease), tonumber(retention), tonumber(tombstone))
+  expire(meta, log, lease + RENEWAL, retention, tombstone)
 end
 
 local function remember_takeover(epoch)

@@ -7,7 +7,6 @@
 --       status: 0 accepted, 1 fenced, 2 gone, 3 misplaced, 4 unusable
 
 local ACCEPTED, FENCED, GONE, MISPLACED, UNUSABLE = 0, 1, 2, 3, 4
-local RENEWAL = 1000 -- ms after which expiries are renewed, and not with each append: that takes two commands more
 local now = clock()
 
 -- What nearly all appends find: a stream that runs, whose owner goes on where its log ends. It takes less reading, and
