@@ -14,12 +14,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import MovedError, RedisError, ResponseError
 
 _START_TIMEOUT = 15.0
+_draw = SystemRandom()
+_drawn: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,20 @@ def binaries() -> dict[str, Path]:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago, and so was the one 10,000 above, where members of a Cluster talk."""
+    """A port that is free, and so is the one 10,000 above, where members of a Cluster talk.
+
+    Both are below those that systems give to connections by themselves, so that none takes one before it is listened
+    on; and it is drawn by a generator that nobody seeds, so that tests side by side draw different ones.
+    """
     while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-            with suppress(OSError, OverflowError):
-                bus.bind(("127.0.0.1", port + 10_000))
-                return port
+        port = _draw.randrange(10_000, 20_000)
+        if port in _drawn:
+            continue
+        with suppress(OSError), socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", port))
+            bus.bind(("127.0.0.1", port + 10_000))
+            _drawn.add(port)
+            return port
 
 
 @contextmanager
