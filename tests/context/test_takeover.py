@@ -328,6 +328,29 @@ async def test_fenced_publisher_learns_it() -> None:
         assert await collect(await here.resume_existing_stream("s")) == WHOLE
 
 
+async def test_readers_of_a_fenced_publisher_are_looked_after() -> None:
+    """They follow the new publisher like those of any other process, though no push of its reaches them."""
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    deaf = FaultyBackend(MemoryBackend(store), on_push=lambda _: [])
+    async with (
+        ResumableStreamContext(deaf, lease=0.3, drain_timeout=0) as here,
+        ResumableStreamContext(MemoryBackend(store), drain_timeout=0) as elsewhere,
+    ):
+        old, new = Tap("a"), Tap("b")
+        stream = await here.resumable_stream("s", old)
+        assert await take(stream, 1) == ["a"]
+        clock.advance(20)
+        await elsewhere.resumable_stream("s", never, takeover=lambda _: new())
+        with anyio.fail_after(5):
+            await old.is_closed.wait()
+            for chunk in "cde":
+                new.let(chunk)
+                await anyio.sleep(0.2)
+            new.end()
+            assert await collect(stream) == ["b", "c", "d", "e"]
+
+
 async def test_chunks_that_the_store_lost() -> None:
     """A reader who saw chunks that a failover lost gets an error, and not what a takeover put in their places."""
     clock = ManualClock()

@@ -61,6 +61,8 @@ class Hub:
         self._outage_timeout = outage_timeout
         self._on_lost = on_lost
         self._feeds: dict[str, Feed] = {}
+        self._watched: set[Feed] = set()
+        """Those whose publisher is elsewhere. It may have others, until they are looked at."""
         self._subscribed: set[str] = set()
         self._updating: set[Feed] = set()
         self._outdated: set[Feed] = set()
@@ -91,6 +93,7 @@ class Hub:
         feed.owner = None
         feed.is_degraded = False
         if feed.readers and not feed.is_over:
+            self._watched.add(feed)
             self.look(feed)
         self._drop_unused(feed)
 
@@ -104,6 +107,7 @@ class Hub:
         else:
             feed = self._feed_of(info)
             if not feed.is_published_here and feed.readers == 0:
+                self._watched.add(feed)
                 self.look(feed)
         feed.readers += 1
         return feed
@@ -189,10 +193,10 @@ class Hub:
         while True:
             await anyio.sleep(min(self._check_interval, _TICK))
             now = anyio.current_time()
-            for feed in list(self._feeds.values()):
-                if feed.is_over or feed.is_published_here:
-                    continue
-                if feed.was_heard:
+            for feed in list(self._watched):  # not all there are: this is done often, and there may be very many
+                if not feed.readers or feed.is_over or feed.is_published_here:
+                    self._watched.discard(feed)
+                elif feed.was_heard:
                     feed.was_heard = False
                     feed.look_at = now + self._check_interval
                 elif now >= feed.look_at:
