@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -30,6 +30,9 @@ Wire = Literal["sse", "text", "ndjson"]
 """How a stream is sent: server-sent events, its text alone, or a line of JSON for each chunk."""
 
 _Body = Callable[[ResumableStream[Any], "EventStreamSettings"], AsyncGenerator[bytes, None]]
+
+_EncodeEnd = Callable[[ResumableStream[Any], "EventStreamSettings", "Exception | None"], bytes]
+"""Returns what is sent last, given what the stream ended with, if not well."""
 
 _BAD_ENDS = (PublisherError, StreamGoneError)
 """What a stream ends with, if not well. Other errors are of this process, and the stream may go on: the connection is
@@ -96,16 +99,15 @@ def _is_all_seen(stream: ResumableStream[Any]) -> bool:
     return stream.length is not None and stream.index >= stream.length + has_word
 
 
-async def _event_stream_body(
-    stream: ResumableStream[Any], settings: EventStreamSettings
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(_frames(stream, settings)) as frames:
-        try:
-            async for frame in frames:
-                yield frame
-        except _BAD_ENDS as error:
-            # The id counts the word as seen: an `EventSource` comes back after it, and is then told to stay away.
-            yield sse.encode_event(settings.text_of(error), event="error", event_id=stream.event_id_of(stream.index))
+def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+    return _frames(stream, settings, _event_stream_end)
+
+
+def _event_stream_end(stream: ResumableStream[Any], settings: EventStreamSettings, error: Exception | None) -> bytes:
+    if error is None:
+        return b""
+    # The id counts the word as seen: an `EventSource` comes back after it, and is then told to stay away.
+    return sse.encode_event(settings.text_of(error), event="error", event_id=stream.event_id_of(stream.index))
 
 
 async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
@@ -134,20 +136,18 @@ _WIRES: Mapping[str, tuple[Mapping[str, str], _Body]] = {
 }
 
 
-async def ui_event_stream_body(
-    stream: ResumableStream[Any], settings: EventStreamSettings
-) -> AsyncGenerator[bytes, None]:
+def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
     """Send an answer as a UI message stream. The word about a bad end has an id behind that of the last chunk."""
-    async with aclosing(_frames(stream, settings)) as frames:
-        try:
-            async for frame in frames:
-                yield frame
-        except _BAD_ENDS as error:
-            yield ui_message_stream.encode_error(settings.text_of(error), event_id=stream.event_id_of(stream.index))
-        else:
-            if stream.state is StreamState.STOPPED:
-                yield ui_message_stream.encode_abort(event_id=stream.event_id_of(stream.index))
-    yield ui_message_stream.DONE
+    return _frames(stream, settings, _ui_event_stream_end)
+
+
+def _ui_event_stream_end(stream: ResumableStream[Any], settings: EventStreamSettings, error: Exception | None) -> bytes:
+    word = b""
+    if error is not None:
+        word = ui_message_stream.encode_error(settings.text_of(error), event_id=stream.event_id_of(stream.index))
+    elif stream.state is StreamState.STOPPED:
+        word = ui_message_stream.encode_abort(event_id=stream.event_id_of(stream.index))
+    return word + ui_message_stream.DONE
 
 
 async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
@@ -169,7 +169,9 @@ async def data_stream_body(stream: ResumableStream[Any], settings: EventStreamSe
 _NO_DATA: DataStreamPart = ("2", [])
 
 
-async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
+async def _frames(
+    stream: ResumableStream[Any], settings: EventStreamSettings, encode_end: _EncodeEnd
+) -> AsyncGenerator[bytes, None]:
     texts, bad_end = plain.WholeTexts(), None
     encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
     async with stream:
@@ -181,19 +183,18 @@ async def _frames(stream: ResumableStream[Any], settings: EventStreamSettings) -
             bad_end = error
         if texts.is_waiting:
             yield sse.encode_event(texts.end(), event_id=stream.event_id)
-    if bad_end is not None:
-        raise bad_end
+    if end := encode_end(stream, settings, bad_end):
+        yield end
 
 
 def _as_events(block: StreamBlock) -> bytes:
     """Make an event of each chunk that a codec has made."""
     texts = list(map(_text, block.chunks))
     try:
-        return sse.encode_events(zip(_ids(block), texts, strict=True))
+        return _encode(block, texts)
     except InvalidInputError:
         # A model has cut a character in two. As JSON escapes them both halves arrive, and clients join them.
-        whole = [text.encode("utf-8", "backslashreplace").decode() for text in texts]
-        return sse.encode_events(zip(_ids(block), whole, strict=True))
+        return _encode(block, [text.encode("utf-8", "backslashreplace").decode() for text in texts])
 
 
 def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
@@ -203,9 +204,15 @@ def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
     """
     if not texts.is_waiting and isinstance(block.chunks[0], str):
         with suppress(InvalidInputError):  # a character was cut in two
-            return sse.encode_events(zip(_ids(block), block.chunks, strict=True))
+            return _encode(block, block.chunks)
     whole = zip(_ids(block), map(texts.add, block.chunks), strict=True)
     return sse.encode_events((event_id, text) for event_id, text in whole if text is not None)
+
+
+def _encode(block: StreamBlock, texts: Sequence[str]) -> bytes:
+    if len(texts) == 1:  # as of all slow sources
+        return sse.encode_event(texts[0], event_id=block.event_id)
+    return sse.encode_events(zip(_ids(block), texts, strict=True))
 
 
 def _ids(block: StreamBlock) -> Iterator[str]:
