@@ -190,10 +190,12 @@ class ResumableStream(Generic[T]):
             await self._advance(heartbeat)
             if not self._block.chunks:
                 return StreamBlock(self.event_id or "", self.index, [])
-        index, chunks = self.index, list(self._block.chunks[self._offset :])
-        decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
-        self._offset = len(self._block.chunks)
-        return StreamBlock(self.event_id_of(self.index - 1), index, decoded)
+        first, chunks = self._block
+        index, stop = first + self._offset, first + len(chunks)
+        rest = list(chunks[self._offset :])
+        decoded = rest if decode is None else [decode(chunk) for chunk in rest]
+        self._offset = len(chunks)
+        return StreamBlock(self.event_id_of(stop - 1), index, decoded)
 
     async def _advance(self, heartbeat: float | None = None) -> None:
         """Get the next block: with a heartbeat one without chunks, if there are none for so many seconds.

@@ -64,7 +64,7 @@ class Reader:
         """
         self._deadline, self._is_late = deadline, False
         while not self._is_closed:
-            block = self._from_page() or self._from_window()
+            block, self._page = self._page or self._from_window(), None
             if block is None and self._is_late:
                 block = Block(self.index, ())
             if block is not None:
@@ -131,10 +131,6 @@ class Reader:
             self._is_late = True
             self.feed.call(self)
 
-    def _from_page(self) -> Block | None:
-        block, self._page = self._page, None
-        return block
-
     def _from_window(self) -> Block | None:
         window = self.feed.window
         while True:
@@ -151,6 +147,8 @@ class Reader:
             if block is None:
                 return None
             self._ordinal += 1
+            if block.first == self.index:
+                return block
             if block.stop > self.index:
                 return tail_of(block, self.index)
 
