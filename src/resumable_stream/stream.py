@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -65,8 +63,8 @@ class ResumableStream(Generic[T]):
         self._offset = 0
         self._is_reading = False
         self._is_over = False
-        self._release = weakref.finalize(self, _release_from_anywhere, asyncio.get_running_loop(), release, reader)
-        self._release.atexit = False
+        self._loop = asyncio.get_running_loop()
+        self._give_back: Callable[[Reader], None] | None = release
 
     @property
     def stream_id(self) -> str:
@@ -177,6 +175,14 @@ class ResumableStream(Generic[T]):
     ) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        if self._give_back is not None:
+            try:  # noqa: SIM105  # at the interpreter's exit, names of this module may be gone
+                # It may be collected in any thread.
+                self._loop.call_soon_threadsafe(self._give_back, self._reader)
+            except RuntimeError:  # the loop is closed, and everything with it
+                pass
+
     def __repr__(self) -> str:
         return f"<ResumableStream {self.stream_id!r} {self._role.value}, {self.state.value}, at {self.index}>"
 
@@ -225,6 +231,12 @@ class ResumableStream(Generic[T]):
             raise StopAsyncIteration
         self._block, self._offset = block, 0
 
+    def _release(self) -> None:
+        """Give the reader back, once."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            give_back(self._reader)
+
 
 class _Iterator(AsyncIterator[T]):
     """Calls a function for each item. Not a generator: a cancelled step would end that, and reading may go on."""
@@ -242,9 +254,3 @@ def _checked(heartbeat: object) -> float | None:
     if isinstance(heartbeat, (int, float)) and not isinstance(heartbeat, bool) and 0 < heartbeat <= MAX_HEARTBEAT:
         return heartbeat
     raise InvalidSettingError(f"heartbeat is a number of seconds above 0, and a year at most, not {heartbeat!r}")
-
-
-def _release_from_anywhere(loop: asyncio.AbstractEventLoop, release: Callable[[Reader], None], reader: Reader) -> None:
-    # A forgotten object may be collected in any thread.
-    with suppress(RuntimeError):  # the loop is closed, and everything with it
-        loop.call_soon_threadsafe(release, reader)

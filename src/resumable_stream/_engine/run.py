@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from ..types import End, StreamState
-from .source import opened_source
+from .source import OpenedSource
 
 _logger = logging.getLogger("resumable_stream")
 
@@ -39,7 +39,7 @@ class Run:
         self._task: asyncio.Task[End] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopped = False
-        self._is_over = anyio.Event()
+        self._is_over = asyncio.Event()
 
     async def result(self) -> End | None:
         """Run to the end. ``None``: it was stopped. Cancelling this stops it."""
@@ -70,7 +70,7 @@ class Run:
 
     async def _produce(self) -> End:
         try:
-            async with opened_source(self._factory) as chunks:
+            async with OpenedSource(self._factory) as chunks:
                 await self._pump(chunks)
         except (KeyboardInterrupt, SystemExit):
             raise

@@ -280,21 +280,9 @@ class Runtime:
     def _publish(self, info: StreamInfo, source: Source) -> Companion | None:
         tasks = self._open_tasks()
         feed = tasks.hub.publish(info)
-
-        async def go_on() -> Any:
-            try:
-                chunks = await self._read_all(info)
-            except (BackendError, StreamGoneError):
-                publisher.give_way()  # nobody's factory failed: the stream is lost again, or gone
-                raise
-            publisher.resume(chunks)
-            assert source.takeover is not None, "lost streams are only acquired with it"
-            made = source.takeover(list(map(source.decode, chunks)) if source.decode else chunks)
-            return await made if inspect.isawaitable(made) else made
-
         publisher = Publisher(
             info,
-            source.factory if info.epoch == 1 else go_on,
+            source.factory if info.epoch == 1 else lambda: self._go_on(info, source, publisher),
             source.encode,
             feed,
             self._flusher,
@@ -315,6 +303,18 @@ class Runtime:
         elif info.stream_id in self._noticed:
             publisher.on_notice()
         return companion
+
+    async def _go_on(self, info: StreamInfo, source: Source, publisher: Publisher) -> Any:
+        """Make what comes after the chunks of a stream that was taken over."""
+        try:
+            chunks = await self._read_all(info)
+        except (BackendError, StreamGoneError):
+            publisher.give_way()  # nobody's factory failed: the stream is lost again, or gone
+            raise
+        publisher.resume(chunks)
+        assert source.takeover is not None, "lost streams are only acquired with it"
+        made = source.takeover(list(map(source.decode, chunks)) if source.decode else chunks)
+        return await made if inspect.isawaitable(made) else made
 
     async def _read_all(self, info: StreamInfo) -> list[RawChunk]:
         """Return the chunks that were logged before this epoch."""

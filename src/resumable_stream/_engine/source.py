@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -17,24 +16,32 @@ _logger = logging.getLogger("resumable_stream")
 _CLOSE_TIMEOUT = 5.0
 
 
-@asynccontextmanager
-async def opened_source(factory: Callable[[], Any]) -> AsyncIterator[AsyncIterator[Any]]:
-    """Call the factory, and close what it made on leaving: its ``finally`` blocks run, for a few seconds at most.
+class OpenedSource:
+    """Calls the factory, and closes what it made on leaving: its ``finally`` blocks run, for a few seconds at most.
 
-    Raises:
+    Raises, on entering:
         InvalidFactoryError: What it made cannot be iterated over.
     """
-    made = factory()
-    if inspect.isawaitable(made):
-        made = await made
-    iterator = _iterator_of(made)
-    try:
-        yield iterator
-    finally:
+
+    # Not a generator with a decorator: there is one for each live stream, and that would be four objects more.
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self._factory = factory
+        self._made: Any = None
+        self._chunks: AsyncIterator[Any] | None = None
+
+    async def __aenter__(self) -> AsyncIterator[Any]:
+        self._made = self._factory()
+        if inspect.isawaitable(self._made):
+            self._made = await self._made
+        self._chunks = _iterator_of(self._made)
+        return self._chunks
+
+    async def __aexit__(self, *_: object) -> None:
         with anyio.move_on_after(_CLOSE_TIMEOUT, shield=True) as scope:
-            await _close(iterator)
-            if made is not iterator:
-                await _close(made)
+            await _close(self._chunks)
+            if self._made is not self._chunks:
+                await _close(self._made)
         if scope.cancelled_caught:
             _logger.warning("gave up waiting for the clean-up of a factory after %s s", _CLOSE_TIMEOUT)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from .._engine.source import opened_source
+from .._engine.source import OpenedSource
 from ..abc import ChatStore
 from ..answers import ChunkWriter, in_thread
 from ..chat_types import Chat, ChatChange, ChatInfo, StreamRecord
@@ -109,7 +109,7 @@ class AnswerRun:
         if self._is_withdrawn:
             raise ChatStoreError("the answer was not begun, for the chat did not say that it knows of it")
         try:
-            async with opened_source(self._open) as source:
+            async with OpenedSource(self._open) as source:
                 async for chunk in self._framed(source):
                     self._reducer.add(chunk)
                     yield chunk

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
-from .._engine.source import checked_iterable, opened_source
+from .._engine.source import OpenedSource, checked_iterable
 from ..answers import in_thread
 
 __all__ = ["for_the_loop"]
@@ -52,7 +52,7 @@ async def _made_in_thread(make: Callable[[], Any]) -> AsyncIterator[Any]:
             if not isinstance(step, _ForTheLoop):
                 yield step
                 continue
-            async with opened_source(lambda made=step.made: made) as chunks:  # type: ignore[misc]  # mypy#12557
+            async with OpenedSource(lambda made=step.made: made) as chunks:  # type: ignore[misc]  # mypy#12557
                 async for chunk in chunks:
                     yield chunk
 
