@@ -40,6 +40,7 @@ class Contestant:
 OURS = Contestant("ours", module="ours")
 OURS_AT_ONCE = Contestant("ours, linger=0", module="ours_at_once")
 OURS_LINGERING = Contestant("ours, linger=0.02", module="ours_lingering")
+OURS_SELDOM_COLLECTED = Contestant("ours, gc as advised", module="ours_seldom_collected")
 BARE = Contestant("bare redis-py", module="bare_redis_py", slowness=20)
 BARE_APPEND = Contestant("bare redis-py, one append each", module="bare_append", slowness=20)
 FLOOR = Contestant("bare hiredis", module="bare_hiredis")

@@ -7,7 +7,17 @@ from typing import Any
 import anyio
 
 from ..driver import DriverError
-from ..field import NODE_SOURCE, NPM_PEERS, OURS, OURS_AT_ONCE, OURS_LINGERING, PEERS, SOURCE, present
+from ..field import (
+    NODE_SOURCE,
+    NPM_PEERS,
+    OURS,
+    OURS_AT_ONCE,
+    OURS_LINGERING,
+    OURS_SELDOM_COLLECTED,
+    PEERS,
+    SOURCE,
+    present,
+)
 from ..findings import Goal, Metric, Work, compare_with_each, compare_with_number
 from ..samples import at_most
 from ..stage import Pair, Stage, new_name, take_turns
@@ -36,7 +46,7 @@ _METRICS = [
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the tables."""
     streams, seconds = stage.pick(1000, 200), stage.pick(6, 2)
-    ours = [OURS, OURS.on_uvloop(), OURS_AT_ONCE, OURS_LINGERING]
+    ours = [OURS, OURS.on_uvloop(), OURS_SELDOM_COLLECTED, OURS_AT_ONCE, OURS_LINGERING]
     what = f"{streams:,} streams of {1 / _GAP:.0f} chunks/s, for {seconds} s"
     table = work.table("many", f"{what}, all stamps", _METRICS)
     sample = _Sampler(stage, streams, round(seconds / _GAP))

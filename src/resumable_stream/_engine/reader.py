@@ -22,6 +22,8 @@ from ..types import End, StreamInfo, StreamState
 from .feed import Feed, block_of
 
 _LOG_INTERVAL = 0.1
+_FIRST_PAGE_BYTES = 32 * 1024
+"""Whoever joins late has something soon, and the rest in larger pages."""
 
 
 class Reader:
@@ -38,6 +40,7 @@ class Reader:
         """Index of the next chunk."""
         self._backend = backend
         self._page_bytes = page_bytes
+        self._next_page_bytes = min(page_bytes, _FIRST_PAGE_BYTES)
         self._outage_timeout = outage_timeout
         self._page: Block | None = None
         self._ordinal: int | None = None
@@ -156,7 +159,7 @@ class Reader:
         """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little."""
         was_published_here = self.feed.is_published_here
         try:
-            page = await self._backend.read(self.feed.stream_id, self.index, self._page_bytes)
+            page = await self._backend.read(self.feed.stream_id, self.index, self._next_page_bytes)
         except BackendUnavailableError as error:
             await self._wait_for_store(error)
             return
@@ -170,7 +173,7 @@ class Reader:
         block = block_of(self.feed.stream_id, page.entries)
         if not block.first <= self.index < block.stop:
             raise StreamGoneError(self.feed.stream_id)
-        self._page = tail_of(block, self.index)
+        self._page, self._next_page_bytes = tail_of(block, self.index), self._page_bytes
 
     async def _wait_for_store(self, error: BackendUnavailableError) -> None:
         """Wait before it is asked again. How long it is away is counted over calls that are cancelled, too.
