@@ -7,11 +7,7 @@ the noise of most machines; instructions are the same each time, to a thousandth
 from __future__ import annotations
 
 import argparse
-import re
 import secrets
-import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Sequence
 
 import anyio
@@ -25,6 +21,7 @@ from typing_extensions import override
 from resumable_stream import Observer, ResumableStreamContext
 from resumable_stream.telemetry import OpenTelemetryObserver
 
+from . import valgrind
 from .stage import server
 
 _KINDS = ("without", "one that does nothing", "metrics", "metrics and spans")
@@ -41,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.answers is not None:
         anyio.run(_make_answers, options.url, options.answers, options.kind)
-    elif shutil.which("valgrind") is None:
+    elif not valgrind.is_there:
         parser.error("this needs valgrind")
     else:
         _compare()
@@ -64,12 +61,7 @@ def _count(kind: str, url: str) -> float:
 
 
 def _instructions(kind: str, url: str, answers: int) -> int:
-    measured = (sys.executable, "-m", "benchmarks.telemetry", "--kind", kind, "--answers", str(answers), "--url", url)
-    command = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *measured)
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "0"})
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    assert found is not None, done.stderr
-    return int(found[1])
+    return valgrind.instructions("benchmarks.telemetry", "--kind", kind, "--answers", str(answers), "--url", url)
 
 
 class _Nowhere(SpanExporter):

@@ -64,8 +64,8 @@ def binaries() -> dict[str, Path]:
 def free_port() -> int:
     """A port that is free, and so is the one 10,000 above, where members of a Cluster talk.
 
-    Both are below those that systems give to connections by themselves, so that none takes one before it is listened
-    on; and it is drawn by a generator that nobody seeds, so that tests side by side draw different ones.
+    Both are below those that most systems give to connections by themselves, so that none takes one before it is
+    listened on; and it is drawn by a generator that nobody seeds, so that tests side by side seldom draw the same.
     """
     while True:
         port = _draw.randrange(10_000, 20_000)

@@ -48,6 +48,9 @@ class ResumableStream(Generic[T]):
         ConcurrentReadError: Another task is reading from this object.
     """
 
+    _give_back: Callable[[Reader], None] | None = None
+    """Takes the reader back. Nothing, if that was done, or nothing was taken."""
+
     def __init__(
         self,
         reader: Reader,
@@ -64,7 +67,7 @@ class ResumableStream(Generic[T]):
         self._is_reading = False
         self._is_over = False
         self._loop = asyncio.get_running_loop()
-        self._give_back: Callable[[Reader], None] | None = release
+        self._give_back = release
 
     @property
     def stream_id(self) -> str:
@@ -174,6 +177,9 @@ class ResumableStream(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def __copy__(self) -> Self:
+        raise TypeError("a stream is one position, and cannot be copied: ask the context for another one")
 
     def __del__(self) -> None:
         if self._give_back is not None:

@@ -305,7 +305,7 @@ class Limits:
     """Chunks of all streams of this context that are kept while the store is away. A stream for which there is no room
     goes on for the readers in this process, who are told at its end, and has failed for all others."""
     page_bytes: int = 256 * 1024
-    """How much one read takes from the log. The last entry of a page may go over it."""
+    """How much one read takes from the log; the first one of a reader takes 32 KiB. The last entry may go over it."""
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
@@ -468,3 +469,12 @@ async def test_context_says_whether_it_is_being_left(store: Store) -> None:
     async with context:
         await take(await context.resumable_stream("s", factory), 1)
     assert [*seen, context.is_leaving] == [False, True, False]
+
+
+async def test_a_stream_is_one_position() -> None:
+    """It cannot be copied: it would be given back twice, and its readers would be miscounted."""
+    async with ResumableStreamContext(MemoryBackend()) as context:
+        stream = await context.resumable_stream("s", factory_of(["a"]))
+        with pytest.raises(TypeError, match="cannot be copied"):
+            copy.copy(stream)
+        assert await collect(stream) == ["a"]
