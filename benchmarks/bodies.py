@@ -7,7 +7,6 @@ collector, which comes when it will.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import secrets
@@ -65,20 +64,6 @@ class _Gate:
         await self._all_read.wait()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=int, help=argparse.SUPPRESS)  # what is counted is a process of its own
-    parser.add_argument("--kind", choices=_KINDS, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.chunks is not None:
-        anyio.run(_answer, options.url, options.kind, options.chunks)
-    elif not valgrind.is_there:
-        parser.error("this needs valgrind")
-    else:
-        _compare()
-
-
 def _compare() -> None:
     print(f"{_STREAMS} streams, a chunk of each at a time; instructions of the process, a chunk:")
     with server() as (port, _):
@@ -90,7 +75,7 @@ def _compare() -> None:
 
 
 def _instructions(kind: str, url: str, chunks: int) -> int:
-    return valgrind.instructions("benchmarks.bodies", "--kind", kind, "--chunks", str(chunks), "--url", url)
+    return valgrind.instructions("benchmarks.bodies", url, kind, chunks)
 
 
 async def _answer(url: str, kind: str, chunks: int) -> None:
@@ -130,4 +115,4 @@ async def _events(chunks: AsyncIterator[str]) -> AsyncIterator[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    valgrind.main(__doc__, _KINDS, _answer, _compare)

@@ -6,7 +6,6 @@ the noise of most machines; instructions are the same each time, to a thousandth
 
 from __future__ import annotations
 
-import argparse
 import secrets
 from collections.abc import AsyncIterator, Sequence
 
@@ -30,20 +29,6 @@ _FEW, _MANY = 2, 12
 """Answers. The difference is what answers cost, without the beginning and the end of the process."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--answers", type=int, help=argparse.SUPPRESS)  # what is counted is a process of its own
-    parser.add_argument("--kind", choices=_KINDS, help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.answers is not None:
-        anyio.run(_make_answers, options.url, options.answers, options.kind)
-    elif not valgrind.is_there:
-        parser.error("this needs valgrind")
-    else:
-        _compare()
-
-
 def _compare() -> None:
     print(f"answers of {_CHUNKS} chunks, each by itself, read by the first caller; instructions of the process:")
     with server() as (port, _):
@@ -61,7 +46,7 @@ def _count(kind: str, url: str) -> float:
 
 
 def _instructions(kind: str, url: str, answers: int) -> int:
-    return valgrind.instructions("benchmarks.telemetry", "--kind", kind, "--answers", str(answers), "--url", url)
+    return valgrind.instructions("benchmarks.telemetry", url, kind, answers)
 
 
 class _Nowhere(SpanExporter):
@@ -72,7 +57,7 @@ class _Nowhere(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-async def _make_answers(url: str, number: int, kind: str) -> None:
+async def _make_answers(url: str, kind: str, number: int) -> None:
     reader, tracers = InMemoryMetricReader(), TracerProvider()
     tracers.add_span_processor(BatchSpanProcessor(_Nowhere()))
     observer: Observer | None = None
@@ -103,4 +88,4 @@ async def _answer(context: ResumableStreamContext) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    valgrind.main(__doc__, _KINDS, _make_answers, _compare)

@@ -7,14 +7,16 @@ import gc
 import weakref
 
 import anyio
+from typing_extensions import override
 
-from resumable_stream import Limits, StreamInfo, StreamState
+from resumable_stream import Limits, ResumableStream, ResumableStreamContext, StreamInfo, StreamState
 from resumable_stream._core.packing import pack
 from resumable_stream._core.window import Block
 from resumable_stream._engine.feed import Feed
 from resumable_stream._engine.reader import Reader
 from resumable_stream.backends.memory import MemoryBackend
-from resumable_stream.types import Append, Claim, End
+from resumable_stream.types import Append, Claim, End, Page
+from tests.streams import collect, factory_of
 
 
 async def test_reader_that_the_log_brought_past_the_window() -> None:
@@ -75,3 +77,29 @@ async def test_a_read_that_is_closed_is_forgotten() -> None:
     gc.collect()
     assert seen() is None
     feed.wake()
+
+
+async def test_first_page_is_a_small_one() -> None:
+    """Whoever joins late has something soon, and the rest in pages of the size that is set."""
+    asked: list[int] = []
+
+    class Asked(MemoryBackend):
+        @override
+        async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
+            asked.append(max_bytes)
+            return await super().read(stream_id, start, max_bytes)
+
+    limits = Limits(page_bytes=64 * 1024, pending_bytes=1024)
+    whole = ["x" * 1000] * 200
+    async with ResumableStreamContext(Asked(), limits=limits) as context:
+        assert await collect(await context.resumable_stream("s", factory_of(whole))) == whole
+        asked.clear()
+        assert await collect(await context.resume_existing_stream("s")) == whole
+        first, *others = asked
+        assert (first, set(others)) == (32 * 1024, {64 * 1024})
+
+
+def test_a_stream_that_was_not_made() -> None:
+    """What could not be made, for want of a loop, is forgotten without a complaint."""
+    made = ResumableStream.__new__(ResumableStream)
+    made.__del__()

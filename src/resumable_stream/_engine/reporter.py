@@ -22,7 +22,7 @@ class Reporter:
 
     def __init__(self, observer: Observer | None) -> None:
         self.is_observed: bool = observer is not None
-        """Whether anybody listens. If not, nothing is kept of what is told: four objects for each stream, else."""
+        """Whether anybody listens. Else nothing is kept of what is told: that would be four objects for each stream."""
         self.chunks: int = 0
         """How many chunks were logged. Counted by who logs them, and not told: that would be once for each append."""
         self._observer = observer or Observer()
