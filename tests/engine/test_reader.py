@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import Coroutine
+from typing import Any
 
 import anyio
 from typing_extensions import override
@@ -16,7 +18,7 @@ from resumable_stream._engine.feed import Feed
 from resumable_stream._engine.reader import Reader
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.types import Append, Claim, End, Page
-from tests.streams import collect, factory_of
+from tests.streams import Tap, collect, factory_of
 
 
 async def test_reader_that_the_log_brought_past_the_window() -> None:
@@ -38,7 +40,7 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
         with anyio.move_on_after(0.01):
             await reader.next_block()
         for index in range(2, 5):  # now the feed hears of them, and of one more, and drops each for the next
-            feed.offer(Block(index, [str(index)]), 1)
+            feed.offer(index, [str(index)], 1)
         feed.finish(End(StreamState.DONE))
         while block := await reader.next_block():
             chunks += block.chunks
@@ -55,28 +57,40 @@ async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
     """However late it is, chunks that are there come first; a block without any comes only if there are none."""
     reader = make_reader()
     past = anyio.current_time() - 1
-    reader.feed.offer(Block(0, ["a"]), 1)
+    reader.feed.offer(0, ["a"], 1)
     assert await reader.next_block(past) == Block(0, ("a",))
     assert await reader.next_block(past) == Block(1, ())
     reader.feed.call(reader)  # nobody waits
     waiting = asyncio.ensure_future(reader.next_block(anyio.current_time() + 0.01))
     await asyncio.sleep(0)
-    reader.feed.offer(Block(1, ["b"]), 1)
+    reader.feed.offer(1, ["b"], 1)
     reader._on_alarm()
     assert await waiting == Block(1, ("b",))
 
 
-async def test_a_read_that_is_closed_is_forgotten() -> None:
-    """A coroutine that waits and is closed, which is no cancellation, leaves nothing behind."""
-    reader = make_reader()
-    feed, seen = reader.feed, weakref.ref(reader)
-    waiting = reader.next_block()
-    waiting.send(None)
-    waiting.close()
-    del reader, waiting
-    gc.collect()
-    assert seen() is None
-    feed.wake()
+async def test_a_read_that_was_broken_off_is_forgotten() -> None:
+    """A stream that is forgotten after its read was cancelled, or closed, leaves nothing behind, long as it may run."""
+    async with ResumableStreamContext(MemoryBackend(), drain_timeout=0) as context:
+        for break_off in (_cancel, _close):
+            stream = await context.resumable_stream("s", Tap())
+            assert stream is not None
+            seen = weakref.ref(stream._reader)
+            await break_off(anext(stream))
+            del stream
+            for _ in range(3):  # it is given back on the loop
+                gc.collect()
+                await asyncio.sleep(0)
+            assert seen() is None
+
+
+async def _cancel(read: Coroutine[Any, Any, str]) -> None:
+    with anyio.move_on_after(0.01):
+        await read
+
+
+async def _close(read: Coroutine[Any, Any, str]) -> None:
+    read.send(None)
+    read.close()  # which is no cancellation
 
 
 async def test_first_page_is_a_small_one() -> None:

@@ -16,9 +16,9 @@ _CHUNK_OVERHEAD = 64
 """Roughly what Python needs for a short string besides its characters, in bytes."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Batch:
-    """Chunks that travel together."""
+    """Chunks that travel together, or none, and what else does."""
 
     first: int
     chunks: list[RawChunk] = field(default_factory=list)
@@ -26,6 +26,8 @@ class Batch:
     """Encoded bytes."""
     allowed: int = 0
     """Bytes that were taken from the allowance for it."""
+    end: End | None = None
+    """What is recorded after them."""
 
     @property
     def stop(self) -> int:
@@ -71,7 +73,7 @@ class Outbox:
         self._pending = Batch(info.length)
         self._backlog: deque[Batch] = deque()
         self._allowance = allowance
-        self._in_flight: tuple[Append, Batch] | None = None
+        self._in_flight: Batch | None = None
         self._end: End | None = None
         self._kind: type[RawChunk] | None = None
         self._total = 0
@@ -158,20 +160,19 @@ class Outbox:
         else:
             batch = self._pending
             self._pending = Batch(batch.stop)
-        end = None
         if not self._backlog and (self._has_given_up or not self._pending.chunks):
-            end, self._end = self._end, None
-        payload = pack(batch.chunks) if batch.chunks else b""
-        append = Append(self._stream_id, self._generation, self._epoch, batch.first, len(batch.chunks), payload, end)
-        self._in_flight = (append, batch)
-        return append
+            batch.end, self._end = self._end, None
+        self._in_flight = batch
+        chunks = batch.chunks
+        payload = pack(chunks) if chunks else b""
+        return Append(self._stream_id, self._generation, self._epoch, batch.first, len(chunks), payload, batch.end)
 
-    def acknowledge(self) -> tuple[Append, Batch]:
-        """Take note that the append in flight is logged, and return it with its chunks."""
+    def acknowledge(self) -> Batch:
+        """Take note that the append in flight is logged, and return what it was made of."""
         assert self._in_flight is not None, "nothing was taken"
-        acknowledged, self._in_flight = self._in_flight, None
-        self._logged = acknowledged[0].stop
-        return acknowledged
+        batch, self._in_flight = self._in_flight, None
+        self._logged = batch.stop
+        return batch
 
     def retract(self, info: StreamInfo) -> bool:
         """Take back the append in flight, to be handed out anew under the epoch of ``info``, unless it is logged.
@@ -181,14 +182,14 @@ class Outbox:
         """
         assert self._in_flight is not None, "nothing was taken"
         self._epoch = info.epoch
-        append, batch = self._in_flight
-        if info.length not in (append.first, append.stop):
+        batch = self._in_flight
+        if info.length not in (batch.first, batch.stop):
             return False
         self._in_flight = None
         self._logged = info.length
-        if info.length == append.first and append.count and not self._has_given_up:
+        self._end, batch.end = batch.end or self._end, None
+        if info.length == batch.first and batch.chunks and not self._has_given_up:
             self._backlog.appendleft(batch)
-        self._end = append.end or self._end
         return True
 
     def roll(self) -> bool:
@@ -208,7 +209,7 @@ class Outbox:
         """Return what is not known to be logged, from chunk ``index`` on, in blocks with their sizes."""
         batches = [self._pending]
         if index < self._pending.first:  # seldom: else this would cost with each chunk
-            in_flight = [self._in_flight[1]] if self._in_flight else []
+            in_flight = [self._in_flight] if self._in_flight else []
             batches = [*in_flight, *self._backlog, self._pending]
         return [_tail_of(batch, index) for batch in batches if batch.stop > index]
 

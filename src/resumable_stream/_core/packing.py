@@ -19,7 +19,8 @@ _TEXT, _BYTES = ord("t"), ord("b")
 _HEADER_BYTES = 2
 _WIDTHS = (1, 2, 4)
 _NARROW_TEXT = bytes((_TEXT, 1))
-_NARROW = 256
+_SHORT_TEXTS = [bytes((_TEXT, 1, length)) for length in range(256)]
+"""What comes before a text that is alone, by its length."""
 
 Joined: TypeAlias = str | bytes
 
@@ -33,8 +34,8 @@ def encoded_size(chunk: RawChunk) -> int:
 
 def pack(chunks: Sequence[RawChunk]) -> bytes:
     """Return the payload of a batch. The chunks are all text or all bytes, and at least one."""
-    if len(chunks) == 1 and isinstance(chunks[0], str) and len(chunks[0]) < _NARROW:  # most are: sources are slow
-        return _NARROW_TEXT + bytes((len(chunks[0]),)) + _encode(chunks[0])
+    if len(chunks) == 1 and isinstance(chunks[0], str) and len(chunks[0]) < len(_SHORT_TEXTS):
+        return _SHORT_TEXTS[len(chunks[0])] + _encode(chunks[0])  # most are: sources are slow
     lengths = list(map(len, chunks))
     longest = max(lengths)
     width = next(width for width in _WIDTHS if longest < 1 << 8 * width)

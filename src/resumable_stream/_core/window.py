@@ -35,9 +35,10 @@ class Window:
     __slots__ = ("_batches", "_bytes", "_dropped", "_firsts", "_sizes", "max_bytes", "stop")
 
     def __init__(self, start: int, max_bytes: int) -> None:
-        # Plain tuples of text and plain numbers: the garbage collector lets go of them at its first look. Were there an
-        # object for each block, it would walk through those of a thousand streams, again and again, for 50 ms and more.
-        self._batches: deque[tuple[RawChunk, ...]] = deque()
+        # Text, or a tuple where several chunks came together, and plain numbers. Text and numbers are nothing to the
+        # garbage collector, and tuples of them it lets go of at its first look. It comes once in 700 objects of other
+        # kinds, tuples included, and now and again it walks through all there is, for 50 ms and more.
+        self._batches: deque[tuple[RawChunk, ...] | RawChunk] = deque()
         self._firsts: deque[int] = deque()
         self._sizes: deque[int] = deque()
         self._bytes = 0
@@ -52,17 +53,28 @@ class Window:
         """Index of the first chunk that is still here."""
         return self._firsts[0] if self._firsts else self.stop
 
-    def offer(self, block: Block, size: int) -> bool:
-        """Take what is new in ``block``, whose chunks have ``size`` bytes; drop the oldest blocks that no longer fit.
+    def offer(self, first: int, chunks: Sequence[RawChunk], size: int) -> bool:
+        """Take what is new in ``chunks``, which have ``size`` bytes; drop the oldest blocks that no longer fit.
 
         Returns:
-            False if chunks are missing before it: nothing was taken, the log has to be read. True otherwise, also when
-            there was nothing new in it.
+            False if chunks are missing before them: nothing was taken, the log has to be read. True otherwise, also
+            when there was nothing new.
         """
-        if block.first > self.stop:
+        if first > self.stop:
             return False
-        if block.stop > self.stop:
-            self._take(tail_of(block, self.stop), size)
+        if first < self.stop:
+            first, chunks = self.stop, chunks[self.stop - first :]
+        count = len(chunks)
+        if not count:
+            return True
+        size += _CHUNK_OVERHEAD * count
+        self._batches.append(chunks[0] if count == 1 else tuple(chunks))
+        self._firsts.append(first)
+        self._sizes.append(size)
+        self._bytes += size
+        self.stop = first + count
+        while self._bytes > self.max_bytes and len(self._firsts) > 1:
+            self._drop_oldest()
         return True
 
     def skip_to(self, index: int) -> None:
@@ -91,19 +103,16 @@ class Window:
         position = ordinal - self._dropped
         if position < 0:
             raise LookupError(ordinal)
-        return Block(self._firsts[position], self._batches[position]) if position < len(self._firsts) else None
+        if position >= len(self._firsts):
+            return None
+        batch = self._batches[position]
+        return Block(self._firsts[position], batch if isinstance(batch, tuple) else (batch,))
 
-    def _take(self, block: Block, size: int) -> None:
-        self._batches.append(tuple(block.chunks))
-        self._firsts.append(block.first)
-        self._sizes.append(size + _CHUNK_OVERHEAD * len(block.chunks))
-        self._bytes += self._sizes[-1]
-        self.stop = block.stop
-        while self._bytes > self.max_bytes and len(self._firsts) > 1:
-            self._batches.popleft()
-            self._firsts.popleft()
-            self._bytes -= self._sizes.popleft()
-            self._dropped += 1
+    def _drop_oldest(self) -> None:
+        self._batches.popleft()
+        self._firsts.popleft()
+        self._bytes -= self._sizes.popleft()
+        self._dropped += 1
 
 
 def tail_of(block: Block, index: int) -> Block:

@@ -56,22 +56,23 @@ class Feed:
         """Whether its publisher is in this process."""
         return self.owner is not None
 
-    async def wait(self, reader: object) -> None:
-        """Return when something has changed since this call, or somebody calls the reader."""
+    def change(self, reader: object) -> asyncio.Future[None]:
+        """Return what is done when something has changed since this call, or somebody calls the reader.
+
+        Not a coroutine: each would have to be gone through, whenever a reader wakes up.
+        """
         self._waiting[reader] = change = asyncio.get_running_loop().create_future()
-        try:
-            await change
-        finally:
-            self._waiting.pop(reader, None)  # it may have been cancelled, or closed
+        return change
 
     def call(self, reader: object) -> None:
-        """Have one reader look again, if it waits."""
+        """Have one reader look again, if it waits. So it is to be when it is gone, too: else it would be kept here."""
         _resolve(self._waiting.pop(reader, None))
 
-    def offer(self, block: Block, size: int) -> bool:
-        """Take what is new in a logged block; return whether it joined on."""
-        joined = self.window.offer(block, size)
-        self.wake()
+    def offer(self, first: int, chunks: Sequence[RawChunk], size: int) -> bool:
+        """Take what is new in logged chunks, which have ``size`` bytes; return whether they joined on."""
+        joined = self.window.offer(first, chunks, size)
+        if self._waiting:
+            self.wake()
         return joined
 
     def finish(self, end: End) -> None:
@@ -142,14 +143,13 @@ class Feed:
         return True
 
     def _take_entry(self, entry: Entry) -> bool:
-        return self.offer(block_of(self.stream_id, [entry]), len(entry.payload))
+        return self.offer(entry.first, _chunks_of(entry), len(entry.payload))
 
     def wake(self) -> None:
         """Have all readers look again."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, {}
-            for change in waiting.values():
-                _resolve(change)
+        waiting, self._waiting = self._waiting, {}
+        for change in waiting.values():
+            _resolve(change)
 
 
 def _resolve(change: asyncio.Future[None] | None) -> None:
@@ -169,8 +169,12 @@ def block_of(stream_id: str, entries: Sequence[Entry]) -> Block:
     for entry in entries:
         if entry.first != first + len(chunks):
             raise StreamGoneError(stream_id)
-        try:
-            chunks += unpack(entry.payload, entry.count)
-        except ValueError as error:
-            raise BackendError(f"cannot read what is logged: {error}") from error
+        chunks += _chunks_of(entry)
     return Block(first, chunks)
+
+
+def _chunks_of(entry: Entry) -> list[RawChunk]:
+    try:
+        return unpack(entry.payload, entry.count)
+    except ValueError as error:
+        raise BackendError(f"cannot read what is logged: {error}") from error

@@ -160,7 +160,8 @@ class Flusher:
         failure = _closed()
         self._unanswered_ticks = 0
         try:
-            answered = list(zip(appenders, appends, await self._backend.append(appends), strict=True))
+            answers = await self._backend.append(appends)
+            _check_number(answers, appends)
         except BackendUnavailableError:
             for appender, append in zip(appenders, appends, strict=True):
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
@@ -168,7 +169,7 @@ class Flusher:
         except Exception as error:  # noqa: BLE001  # a task boundary: if this task dies, no stream can be written
             failure = backend_error(error, "append")
         else:
-            self._on_answers(answered, sent_at)
+            self._on_answers(appenders, appends, answers, sent_at)
             appenders.clear()
         finally:  # cancelled, too
             self._unanswered_ticks = None
@@ -193,9 +194,11 @@ class Flusher:
             self._next_at = sent_at + self._linger
         return appenders, appends
 
-    def _on_answers(self, answered: Sequence[tuple[Appender, Append, Appended]], sent_at: float) -> None:
+    def _on_answers(
+        self, appenders: Sequence[Appender], appends: Sequence[Append], answers: Sequence[Appended], sent_at: float
+    ) -> None:
         has_answered = False
-        for appender, append, answer in answered:
+        for appender, append, answer in zip(appenders, appends, answers, strict=True):
             if answer.status is AppendStatus.UNAVAILABLE:
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
             else:
@@ -203,7 +206,7 @@ class Flusher:
                 self._count(append, answer)
                 appender.on_appended(answer)
         if has_answered:
-            self._report(answered, sent_at)
+            self._report(appends, sent_at)
         if self._is_in_trouble and not self._unavailable:
             self._note_recovery()
 
@@ -215,17 +218,17 @@ class Flusher:
         sent_at = time.monotonic()
         try:
             answers = await self._backend.append(list(repeated.values()))
-            answered = list(zip(repeated, answers, strict=True))
+            _check_number(answers, repeated)
         except BackendUnavailableError:
-            answered = [(appender, Appended(AppendStatus.UNAVAILABLE)) for appender in repeated]
+            answers = [Appended(AppendStatus.UNAVAILABLE)] * len(repeated)
         except Exception as error:  # noqa: BLE001  # a task boundary, as above
             for appender in repeated:
                 if self._unavailable.pop(appender, None) is not None:
                     appender.on_unreachable(backend_error(error, "append"))
             return
-        for appender, answer in answered:
+        for appender, answer in zip(repeated, answers, strict=True):
             self._on_repeated(appender, answer, sent_at)
-        if all(answer.status is AppendStatus.UNAVAILABLE for _, answer in answered):
+        if all(answer.status is AppendStatus.UNAVAILABLE for answer in answers):
             return
         self._report(repeated, sent_at)
         if not self._unavailable:
@@ -297,6 +300,12 @@ def _fitting(appends: Iterable[Append]) -> int:
         size += len(append.payload)
         count += 1
     return count
+
+
+def _check_number(answers: Collection[Appended], appends: Collection[object]) -> None:
+    """See whether a backend has answered all there was: before anybody learns anything."""
+    if len(answers) != len(appends):
+        raise BackendError("the backend did not answer each append")
 
 
 def _closed() -> BackendError:

@@ -11,7 +11,6 @@ from anyio.lowlevel import checkpoint
 
 from .._core.allowance import Allowance
 from .._core.outbox import Outbox
-from .._core.window import Block
 from ..exceptions import BackendError, LimitExceededError, StreamGoneError
 from ..types import Append, Appended, AppendStatus, End, Limits, RawChunk, StreamInfo, StreamState
 from .feed import Feed
@@ -230,18 +229,19 @@ class Publisher:
         self._wake()
 
     def _on_accepted(self, answer: Appended) -> None:
-        append, batch = self._outbox.acknowledge()
+        batch = self._outbox.acknowledge()
         # What was accepted before the lease lapsed is accepted again after that, and the first answer may come as late:
         # the next one will tell.
         self._was_unavailable = self._was_unavailable and (self._is_repeated or self._is_degraded)
         self._is_repeated = False
         if batch.chunks:
-            self.feed.offer(Block(batch.first, batch.chunks), batch.size)
-        self._recover()
-        self.recorded_end = append.end
-        if append.end is not None and self._failure is None:
+            self.feed.offer(batch.first, batch.chunks, batch.size)
+        if self.feed.is_degraded:
+            self._recover()
+        self.recorded_end = batch.end
+        if batch.end is not None and self._failure is None:
             self._on_over(self)
-            self.feed.finish(append.end)
+            self.feed.finish(batch.end)
         if answer.stop_reason:
             self.stop(answer.stop_reason)
         self._has_news = self._has_news and not self._asks_for_news  # else the answer may be older than the news
@@ -280,7 +280,7 @@ class Publisher:
         if self._is_cut_off:
             return  # the readers follow somebody else
         for block, size in self._outbox.unlogged_from(self.feed.window.stop):
-            self.feed.offer(block, size)
+            self.feed.offer(*block, size)
         if self._failure:
             self._outbox.discard()
 

@@ -66,22 +66,25 @@ class Reader:
             BackendError: The store cannot be read, and was not back in time. A new reader can go on, from ``index``.
         """
         self._deadline, self._is_late = deadline, False
+        feed = self.feed
         while not self._is_closed:
-            block, self._page = self._page or self._from_window(), None
-            if block is None and self._is_late:
-                block = Block(self.index, ())
+            is_behind = self.index < feed.window.stop
+            block, self._page = self._page or (self._from_window() if is_behind else None), None
             if block is not None:
-                self.index = block.stop
+                self.index = block.first + len(block.chunks)
                 return block
-            if self.index < self.feed.window.start:
+            if self._is_late:
+                return Block(self.index, ())
+            if is_behind:  # so far that the window has dropped it
                 await self._read_page()
-                self._is_late = anyio.current_time() >= self._deadline
-            elif self.feed.is_over:
+                self._is_late = anyio.current_time() >= deadline
+            elif feed.is_over:
                 self._raise_end()
                 return None
             else:
-                self._set_alarm()
-                await self.feed.wait(self)
+                if deadline < self._alarm_at:
+                    self._set_alarm()
+                await feed.change(self)
         return None
 
     def close(self) -> None:
@@ -89,8 +92,12 @@ class Reader:
         self._is_closed = True
         self.feed.call(self)
 
-    def drop_alarm(self) -> None:
+    def release(self) -> None:
         """Let go of what is only needed while somebody reads."""
+        self.feed.call(self)
+        self._drop_alarm()
+
+    def _drop_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm, self._alarm_at = None, math.inf
@@ -121,10 +128,9 @@ class Reader:
 
         Next to no wait lasts so long. So there is one alarm for many, which is set anew when it rings.
         """
-        if self._deadline < self._alarm_at:
-            self.drop_alarm()
-            self._alarm_at = self._deadline
-            self._alarm = asyncio.get_running_loop().call_at(self._deadline, self._on_alarm)
+        self._drop_alarm()
+        self._alarm_at = self._deadline
+        self._alarm = asyncio.get_running_loop().call_at(self._deadline, self._on_alarm)
 
     def _on_alarm(self) -> None:
         self._alarm, self._alarm_at = None, math.inf

@@ -226,7 +226,7 @@ class Runtime:
     def release(self, reader: Reader) -> None:
         """Take note that a reader is gone. Works at any time, for readers that were forgotten too."""
         self._reporter.read(reader)
-        reader.drop_alarm()
+        reader.release()
         offers = self._offers.get(reader.feed)
         if offers is not None:
             offers.pop(reader, None)

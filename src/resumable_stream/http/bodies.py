@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -203,8 +202,10 @@ def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
     Its id is that of the last chunk in it: whoever comes back begins with a whole character.
     """
     if not texts.is_waiting and isinstance(block.chunks[0], str):
-        with suppress(InvalidInputError):  # a character was cut in two
+        try:
             return _encode(block, block.chunks)
+        except InvalidInputError:
+            pass  # a character was cut in two
     whole = zip(_ids(block), map(texts.add, block.chunks), strict=True)
     return sse.encode_events((event_id, text) for event_id, text in whole if text is not None)
 

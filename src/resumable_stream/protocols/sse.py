@@ -44,10 +44,12 @@ def encode_event(
         InvalidInputError: The id or the type has a line end, the id has a NUL, ``retry`` is negative or no number, or
             a text has half a surrogate pair.
     """
-    fields = "" if retry is None else f"retry: {_milliseconds(retry)}\n"
+    framed = _framed(event_id, data)
     if event is not None:
-        fields += f"event: {_checked_type(event)}\n"
-    return _as_bytes(fields + _framed(event_id, data))
+        framed = f"event: {_checked_type(event)}\n{framed}"
+    if retry is not None:
+        framed = f"retry: {_milliseconds(retry)}\n{framed}"
+    return _as_bytes(framed)
 
 
 def encode_events(events: Iterable[tuple[str | None, str]]) -> bytes:
@@ -78,7 +80,7 @@ def _framed(event_id: str | None, data: str) -> str:
 
 
 def _checked_id(event_id: str) -> str:
-    if _NEVER_IN_AN_ID.search(event_id):
+    if not event_id.isprintable() and _NEVER_IN_AN_ID.search(event_id):  # almost all are, and that is soon seen
         raise InvalidInputError("the id of an event has no line end and no NUL")
     return event_id
 

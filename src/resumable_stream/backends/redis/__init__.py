@@ -86,11 +86,9 @@ class RedisBackend(StreamBackend):
 
     @override
     async def append(self, appends: Sequence[Append]) -> list[Appended]:
-        calls = [self._append_call(append) for append in appends]
+        calls = map(self._append_call, appends)
         with translated_errors("append"):
             replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
-            if replies and all(isinstance(reply, Exception) for reply in replies):
-                raise replies[0]
             return [_decode_appended(reply) for reply in replies]
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -99,7 +99,7 @@ class ClusterServers(Servers):
         raise ClusterDownError("redirected too often")
 
     @override
-    async def append(self, script: Script, shared: str, calls: Sequence[ScriptCall]) -> list[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Iterable[Any]:
         calls = [ScriptCall(keys, (shared, *args)) for keys, args in calls]
         answers: dict[int, Any] = {}
         targets: dict[int, Target] = {}
@@ -114,6 +114,8 @@ class ClusterServers(Servers):
             targets = self._redirected(targets, replies)
             if not targets:
                 break
+        if answers and all(isinstance(answer, Exception) for answer in answers.values()):
+            raise answers[0]
         return [answers[number] for number in range(len(calls))]
 
     @override

@@ -104,7 +104,7 @@ def _decode_takeovers(takeovers: bytes, created_at: int) -> tuple[EpochStart, ..
 def decode_appended(reply: Sequence[Any]) -> Appended:
     """Return one answer of ``append.lua``."""
     status, length, stop = reply
-    end = _decode_end(stop)
+    end = _decode_end(stop) if stop else None
     return Appended(_STATUSES[status], length, end.reason if end else "")
 
 

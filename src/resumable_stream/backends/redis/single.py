@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, TypeVar
 
 from typing_extensions import override
@@ -76,16 +76,17 @@ class SingleServer(Servers):
         return reply
 
     @override
-    async def append(self, script: Script, shared: str, calls: Sequence[ScriptCall]) -> list[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Iterable[Any]:
         keys: list[str] = []
         args: list[str | bytes | int] = [shared]
-        for call in calls:
-            keys += call.keys
-            args += call.args
+        for its_keys, its_args in calls:
+            keys += its_keys
+            args += its_args
         (reply,) = await evaluate_confirmed(_open(self._appending), script, (ScriptCall(keys, args),), self._replicas)
         if isinstance(reply, Exception):
             raise reply
-        return [reply[start : start + 3] for start in range(0, len(reply), 3)]
+        values = iter(reply)
+        return zip(values, values, values, strict=True)
 
     @override
     async def subscribe(self, channel: str, on_push: OnPush) -> None:
