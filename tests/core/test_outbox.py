@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from enum import Enum
 
 import pytest
@@ -276,3 +277,22 @@ def test_nothing_is_put_after_the_end() -> None:
     with pytest.raises(InvalidChunkError):
         outbox.put("b")
     assert outbox.take().count == 1
+
+
+def test_garbage_collector_is_not_called() -> None:
+    """An append on its way is one object more, however many streams have one at the same time."""
+    outboxes = [make() for _ in range(100)]
+    for chunk in "ab":
+        for outbox in outboxes:
+            outbox.put(chunk)
+            outbox.take()
+            outbox.acknowledge()
+    gc.collect()
+    before = len(gc.get_objects())
+    for outbox in outboxes:
+        outbox.put("c")
+    appends = [outbox.take() for outbox in outboxes]
+    assert len(gc.get_objects()) - before <= len(appends) + 10
+    for outbox in outboxes:
+        outbox.put("d")  # which does not get into what is on its way
+        assert outbox.acknowledge().chunks == ["c"]

@@ -34,6 +34,11 @@ class Batch:
         """Index after the last chunk."""
         return self.first + len(self.chunks)
 
+    def begin(self, first: int) -> None:
+        """Be empty, from chunk ``first`` on."""
+        self.first, self.size, self.allowed, self.end = first, 0, 0, None
+        self.chunks.clear()
+
 
 class Outbox:
     """Collects the chunks of one publisher and hands them out in appends, one at a time.
@@ -61,6 +66,7 @@ class Outbox:
         "_pending",
         "_pending_bytes",
         "_pending_chunks",
+        "_spare",
         "_stream_id",
         "_total",
     )
@@ -71,6 +77,8 @@ class Outbox:
         self._epoch = info.epoch
         self._logged = info.length
         self._pending = Batch(info.length)
+        # Used again: were there a new one for each append, those of many streams would call the garbage collector.
+        self._spare: Batch | None = None
         self._backlog: deque[Batch] = deque()
         self._allowance = allowance
         self._in_flight: Batch | None = None
@@ -158,8 +166,9 @@ class Outbox:
             batch = self._backlog.popleft()
             self._give_back(batch)
         else:
-            batch = self._pending
-            self._pending = Batch(batch.stop)
+            batch, self._pending = self._pending, self._spare or Batch(0)
+            self._spare = None
+            self._pending.begin(batch.stop)
         if not self._backlog and (self._has_given_up or not self._pending.chunks):
             batch.end, self._end = self._end, None
         self._in_flight = batch
@@ -168,10 +177,11 @@ class Outbox:
         return Append(self._stream_id, self._generation, self._epoch, batch.first, len(chunks), payload, batch.end)
 
     def acknowledge(self) -> Batch:
-        """Take note that the append in flight is logged, and return what it was made of."""
+        """Take note that the append in flight is logged, and return what it was made of, until the next `take`."""
         assert self._in_flight is not None, "nothing was taken"
         batch, self._in_flight = self._in_flight, None
         self._logged = batch.stop
+        self._spare = batch
         return batch
 
     def retract(self, info: StreamInfo) -> bool:

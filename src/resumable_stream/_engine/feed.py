@@ -147,9 +147,9 @@ class Feed:
 
     def wake(self) -> None:
         """Have all readers look again."""
-        waiting, self._waiting = self._waiting, {}
-        for change in waiting.values():
+        for change in self._waiting.values():
             _resolve(change)
+        self._waiting.clear()
 
 
 def _resolve(change: asyncio.Future[None] | None) -> None:

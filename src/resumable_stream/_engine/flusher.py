@@ -22,7 +22,7 @@ from .reporter import Reporter
 
 _logger = logging.getLogger("resumable_stream")
 
-_MAX_APPENDS = 256
+_MAX_APPENDS = 128
 _MAX_BYTES = 1024 * 1024
 _MANY_CHUNKS = 32
 _MANY_BYTES = 32 * 1024

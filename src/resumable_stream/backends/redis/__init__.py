@@ -89,7 +89,7 @@ class RedisBackend(StreamBackend):
         calls = map(self._append_call, appends)
         with translated_errors("append"):
             replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
-            return [_decode_appended(reply) for reply in replies]
+            return list(map(_decode_appended, appends, replies))
 
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
@@ -112,7 +112,7 @@ class RedisBackend(StreamBackend):
 
     @override
     async def request_stop(self, stream_id: str, reason: str) -> StreamInfo | None:
-        _, end = encode_end(End(StreamState.STOPPED, reason=reason))
+        end = encode_end(End(StreamState.STOPPED, reason=reason))
         with translated_errors("ask a stream to stop"):
             reply = await self._run("stop", stream_id, end, self._keys.notices, stream_id)
             description = decode_description(stream_id, reply)
@@ -142,8 +142,9 @@ class RedisBackend(StreamBackend):
 
     def _append_call(self, append: Append) -> ScriptCall:
         record, log, channel = self._keys.of(append.stream_id)
-        what = (channel, append.generation, append.epoch, append.first, append.count, append.payload)
-        return ScriptCall((record, log), (*what, *encode_end(append.end)))
+        where = (append.first, append.count, append.first + append.count)
+        end = encode_end(append.end) if append.end else ""
+        return ScriptCall((record, log), (channel, append.generation, append.epoch, *where, append.payload, end))
 
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):
@@ -155,8 +156,8 @@ class RedisBackend(StreamBackend):
         return await self._servers.run(SCRIPTS[script], ScriptCall((record, log), args))
 
 
-def _decode_appended(reply: Any) -> Appended:
+def _decode_appended(append: Append, reply: Any) -> Appended:
     if isinstance(reply, Exception):
         raise_unless_unavailable(reply)
         return Appended(AppendStatus.UNAVAILABLE)
-    return decode_appended(reply)
+    return decode_appended(append, reply)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from ...types import Appended, AppendStatus, End, Entry, EpochStart, Push, StreamInfo, StreamState
+from ...types import Append, Appended, AppendStatus, End, Entry, EpochStart, Push, StreamInfo, StreamState
 
 _STATUSES = (
     AppendStatus.ACCEPTED,
@@ -49,11 +49,9 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def encode_end(end: End | None) -> tuple[str, str]:
-    """Return state and details of an end, each empty for none."""
-    if end is None:
-        return "", ""
-    return end.state.value, json.dumps([end.state.value, end.error_type, end.error_message, end.reason])
+def encode_end(end: End) -> str:
+    """Return an end as it is recorded."""
+    return json.dumps([end.state.value, end.error_type, end.error_message, end.reason])
 
 
 def _decode_end(ending: bytes) -> End | None:
@@ -101,11 +99,13 @@ def _decode_takeovers(takeovers: bytes, created_at: int) -> tuple[EpochStart, ..
     return tuple(EpochStart(epoch, length, (created_at + after) / 1000) for epoch, length, after in starts)
 
 
-def decode_appended(reply: Sequence[Any]) -> Appended:
-    """Return one answer of ``append.lua``."""
-    status, length, stop = reply
+def decode_appended(append: Append, reply: Sequence[Any]) -> Appended:
+    """Return the answer of ``append.lua`` to an append."""
+    number, length, stop = reply
+    status = _STATUSES[number]
     end = _decode_end(stop) if stop else None
-    return Appended(_STATUSES[status], length, end.reason if end else "")
+    length = append.stop if status is AppendStatus.ACCEPTED else length
+    return Appended(status, length, end.reason if end else "")
 
 
 def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:

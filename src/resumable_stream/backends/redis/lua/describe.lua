@@ -37,7 +37,7 @@ local function describe(meta, now)
   local d = {
     generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
     lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
-    stored_state = f[9] or '', stored_end = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12],
+    stored_end = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12],
     stop = f[13] or '', epoch_start = f[14] or 0, takeovers = f[15] or '', lease_left = 0,
   }
   d.ending = d.stored_end
