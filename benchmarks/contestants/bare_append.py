@@ -5,7 +5,7 @@ from __future__ import annotations
 from .bare_redis_py import BareRedisPy
 from .serve import main
 
-_SCRIPT = """
+SCRIPT = """
 redis.call('XADD', KEYS[1], '*', 'c', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 3600000)
 redis.call('PUBLISH', KEYS[2], ARGV[1])
@@ -18,7 +18,7 @@ class BareAppend(BareRedisPy):
 
     async def open(self, url: str) -> None:
         await super().open(url)
-        self._digest = await self._exchange("SCRIPT", "LOAD", _SCRIPT)
+        self._digest = await self._exchange("SCRIPT", "LOAD", SCRIPT)
 
     async def _send(self, stream_id: str, chunk: str) -> None:
         await self._exchange("EVALSHA", self._digest, 2, f"{{{stream_id}}}:log", stream_id, chunk)

@@ -8,12 +8,12 @@ import anyio
 
 from ..driver import DriverError
 from ..field import (
+    FLOOR_OF_MANY,
     NODE_SOURCE,
     NPM_PEERS,
     OURS,
     OURS_AT_ONCE,
     OURS_LINGERING,
-    OURS_SELDOM_COLLECTED,
     PEERS,
     SOURCE,
     present,
@@ -46,7 +46,8 @@ _METRICS = [
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the tables."""
     streams, seconds = stage.pick(1000, 200), stage.pick(6, 2)
-    ours = [OURS, OURS.on_uvloop(), OURS_SELDOM_COLLECTED, OURS_AT_ONCE, OURS_LINGERING]
+    ours = [OURS, OURS.on_uvloop(), OURS_AT_ONCE, OURS_LINGERING]
+    floor = [FLOOR_OF_MANY, FLOOR_OF_MANY.on_uvloop()]
     what = f"{streams:,} streams of {1 / _GAP:.0f} chunks/s, for {seconds} s"
     table = work.table("many", f"{what}, all stamps", _METRICS)
     sample = _Sampler(stage, streams, round(seconds / _GAP))
@@ -54,7 +55,7 @@ async def measure(stage: Stage, work: Work) -> None:
     await take_turns(
         stage,
         table,
-        present(*ours, *PEERS),
+        present(*ours, *PEERS, *floor),
         sample.followed,
         repeats=repeats,
         limit=45,
@@ -143,7 +144,7 @@ def goals(stage: Stage, work: Work) -> list[Goal]:
     table = work.tables["many"]
     npm = [one.name for one in NPM_PEERS]
     found: list[Goal] = []
-    for ours, limit in ((OURS, 1.3), (OURS.on_uvloop(), 1.0)):
+    for ours, floor, limit in ((OURS, FLOOR_OF_MANY, 1.3), (OURS.on_uvloop(), FLOOR_OF_MANY.on_uvloop(), 1.0)):
         name = ours.name
         loop = "uvloop" if ours.use_uvloop else "asyncio"
         found += compare_with_each(f"p99 on {loop}, to that of {{}}", table, "p99", name, npm, at_most(1 / 3))
@@ -152,4 +153,6 @@ def goals(stage: Stage, work: Work) -> list[Goal]:
             what = "publisher" if "publisher" in metric else "follower"
             samples = table.samples(name, metric)
             found.append(compare_with_number(f"connections of the {what} on {loop}", samples, at_most(4)))
+        found += compare_with_each(f"p99 of the floor on {loop}, to that of {{}}", table, "p99", floor.name, npm, None)
+        found += compare_with_each(f"CPU of the floor on {loop}, to {{}}", table, "CPU, all", floor.name, npm, None)
     return found

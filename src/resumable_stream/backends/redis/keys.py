@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from ...exceptions import InvalidSettingError
@@ -11,7 +10,6 @@ from ...exceptions import InvalidSettingError
 # No braces, which would move the hash tag, and nothing that means something in a pattern of SCAN.
 _PREFIX = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 _RECORD = ":record"
-_REMEMBERED = 4096
 
 
 def check_prefix(prefix: str) -> str:
@@ -38,15 +36,14 @@ class Keys:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = check_prefix(prefix)
-        self.of = lru_cache(_REMEMBERED)(self._make)
-        """Return the names of one stream. Each append asks for them."""
 
     @property
     def notices(self) -> str:
         """The channel on which every process hears of streams whose publisher has news."""
         return f"{self._prefix}:notices"
 
-    def _make(self, stream_id: str) -> StreamKeys:
+    def of(self, stream_id: str) -> StreamKeys:
+        """Return the names of one stream."""
         base = f"{self._prefix}:{{{stream_id}}}"
         return StreamKeys(base + _RECORD, base + ":log", base + ":push")
 

@@ -1,0 +1,141 @@
+"""As little as Python can do for many streams that are logged before anybody sees them: the floor for their cost.
+
+One connection appends and one listens, with nothing but an asyncio protocol and hiredis on them. Each chunk is one run
+of a script that logs it and publishes it. There is no lease, no fencing, no replay and no second reader, and the source
+runs in the task of its first caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import hiredis
+
+from .bare_append import SCRIPT
+from .serve import Factory, main
+
+END = "end"
+
+
+class _Commands(asyncio.Protocol):
+    """Sends what comes in one turn of the loop in one packet."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._packets: list[bytes] = []
+        self._unanswered: deque[asyncio.Future[Any]] = deque()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # what there is of it is one
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            self._unanswered.popleft().set_result(reply)
+
+    def ask(self, *words: str | bytes | int) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        if not self._packets:
+            loop.call_soon(self._flush)
+        self._packets.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # a tuple of any length will do
+        answer = loop.create_future()
+        self._unanswered.append(answer)
+        return answer
+
+    def close(self) -> None:
+        assert self._transport is not None, "connected"
+        self._transport.close()
+
+    def _flush(self) -> None:
+        assert self._transport is not None, "connected"
+        packets, self._packets = self._packets, []
+        self._transport.write(b"".join(packets))
+
+
+class _Channels(asyncio.Protocol):
+    """Hears all channels, and keeps for each what nobody has read."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._heard: dict[bytes, deque[str]] = {}
+        self._waiting: dict[bytes, asyncio.Future[None]] = {}
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # as above
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            kind, channel, content = reply
+            if kind == b"message":
+                self._heard[channel].append(content.decode())
+            if (waiting := self._waiting.pop(channel, None)) is not None:
+                waiting.set_result(None)
+
+    async def subscribe(self, name: str) -> AsyncIterator[str]:
+        assert self._transport is not None, "connected"
+        channel = name.encode()
+        self._heard[channel] = deque()
+        self._transport.write(hiredis.pack_command(("SUBSCRIBE", name)))  # type: ignore[arg-type]  # as above
+        await self._changed(channel)
+        return self._read(channel)
+
+    def close(self) -> None:
+        assert self._transport is not None, "connected"
+        self._transport.close()
+
+    async def _read(self, channel: bytes) -> AsyncIterator[str]:
+        heard = self._heard[channel]
+        while True:
+            while not heard:
+                await self._changed(channel)
+            chunk = heard.popleft()
+            if chunk == END:
+                return
+            yield chunk
+
+    def _changed(self, channel: bytes) -> asyncio.Future[None]:
+        self._waiting[channel] = change = asyncio.get_running_loop().create_future()
+        return change
+
+
+class BareLog:
+    """Two connections for all streams."""
+
+    async def open(self, url: str) -> None:
+        address, loop = urlsplit(url), asyncio.get_running_loop()
+        where = address.hostname or "", address.port or 0
+        _, self._commands = await loop.create_connection(_Commands, *where)
+        _, self._channels = await loop.create_connection(_Channels, *where)
+        self._digest = await self._commands.ask("SCRIPT", "LOAD", SCRIPT)
+
+    async def close(self) -> None:
+        self._commands.close()
+        self._channels.close()
+
+    async def publish(self, stream_id: str, factory: Factory) -> AsyncIterator[str]:
+        return self._publish(stream_id, factory())
+
+    async def follow(self, stream_id: str, *, in_blocks: bool) -> AsyncIterator[str]:
+        del in_blocks
+        return await self._channels.subscribe(stream_id)
+
+    async def special(self, do: str, **details: Any) -> Any:
+        raise NotImplementedError(do)
+
+    async def _publish(self, stream_id: str, chunks: AsyncIterator[str]) -> AsyncIterator[str]:
+        log = f"{{{stream_id}}}:log"
+        async for chunk in chunks:
+            await self._commands.ask("EVALSHA", self._digest, 2, log, stream_id, chunk)
+            yield chunk
+        await self._commands.ask("PUBLISH", stream_id, END)
+
+
+if __name__ == "__main__":
+    main(BareLog)
