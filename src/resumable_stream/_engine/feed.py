@@ -44,7 +44,7 @@ class Feed:
         self.told_at: float | None = None
         """When readers are told that the stream is lost, if nobody takes it over until then."""
         self._waiting: dict[object, asyncio.Future[None]] = {}
-        """Who waits for a change. Not an event: each chunk would need a new one, and events look up their loop."""
+        """Who waits for a change, or was broken off when it did. Not an event: each chunk would need a new one."""
 
     @property
     def is_over(self) -> bool:
@@ -59,13 +59,14 @@ class Feed:
     def change(self, reader: object) -> asyncio.Future[None]:
         """Return what is done when something has changed since this call, or somebody calls the reader.
 
-        Not a coroutine: each would have to be gone through, whenever a reader wakes up.
+        It is kept until then, or until the reader asks again, even if nobody waits for it any more. Not a coroutine:
+        each would have to be gone through, whenever a reader wakes up.
         """
         self._waiting[reader] = change = asyncio.get_running_loop().create_future()
         return change
 
     def call(self, reader: object) -> None:
-        """Have one reader look again, if it waits. So it is to be when it is gone, too: else it would be kept here."""
+        """Have one reader look again, if it waits. To be called when one is gone, too: else it would be kept here."""
         _resolve(self._waiting.pop(reader, None))
 
     def offer(self, first: int, chunks: Sequence[RawChunk], size: int) -> bool:
@@ -147,9 +148,11 @@ class Feed:
 
     def wake(self) -> None:
         """Have all readers look again."""
-        for change in self._waiting.values():
-            _resolve(change)
+        # A copy: the garbage collector may come at any point, and find readers that give up waiting.
+        waiting = list(self._waiting.values())
         self._waiting.clear()
+        for change in waiting:
+            _resolve(change)
 
 
 def _resolve(change: asyncio.Future[None] | None) -> None:

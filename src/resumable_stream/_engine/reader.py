@@ -93,7 +93,7 @@ class Reader:
         self.feed.call(self)
 
     def release(self) -> None:
-        """Let go of what is only needed while somebody reads."""
+        """Let go of what is only needed while somebody reads. Nobody does any more."""
         self.feed.call(self)
         self._drop_alarm()
 
@@ -134,11 +134,11 @@ class Reader:
 
     def _on_alarm(self) -> None:
         self._alarm, self._alarm_at = None, math.inf
-        if asyncio.get_running_loop().time() < self._deadline:  # it was set for an earlier one
-            self._set_alarm()
-        else:
+        if asyncio.get_running_loop().time() >= self._deadline:
             self._is_late = True
             self.feed.call(self)
+        elif self._deadline < math.inf:  # it was set for an earlier read
+            self._set_alarm()
 
     def _from_window(self) -> Block | None:
         window = self.feed.window

@@ -89,7 +89,7 @@ class RedisBackend(StreamBackend):
         calls = map(self._append_call, appends)
         with translated_errors("append"):
             replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
-            return list(map(_decode_appended, appends, replies))
+            return [_decode_appended(append, reply) for append, reply in zip(appends, replies, strict=True)]
 
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:

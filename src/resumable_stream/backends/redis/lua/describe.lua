@@ -16,7 +16,7 @@
 --   c                              the payload of chunks first .. first+count-1
 --   t                              when it was logged, in ms since created_at: a small number takes little room
 
-local RENEWAL = 1000 -- ms from one renewal of expiries to the next, which saves most appends two commands; they allow for it
+local RENEWAL = 1000 -- ms from one renewal of expiries to the next, which saves most appends three commands; they allow for it
 local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
 
 local function clock()
