@@ -89,7 +89,10 @@ class RedisBackend(StreamBackend):
         calls = map(self._append_call, appends)
         with translated_errors("append"):
             replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
-            return [_decode_appended(append, reply) for append, reply in zip(appends, replies, strict=True)]
+            return [
+                _unavailable(reply) if isinstance(reply, Exception) else decode_appended(append, reply)
+                for append, reply in zip(appends, replies, strict=True)
+            ]
 
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
@@ -141,10 +144,10 @@ class RedisBackend(StreamBackend):
                     yield description.info
 
     def _append_call(self, append: Append) -> ScriptCall:
-        record, log, channel = self._keys.of(append.stream_id)
-        where = (append.first, append.count, append.first + append.count)
-        end = encode_end(append.end) if append.end else ""
-        return ScriptCall((record, log), (channel, append.generation, append.epoch, *where, append.payload, end))
+        stream_id, generation, epoch, first, count, payload, end = append
+        record, log, channel = self._keys.of(stream_id)
+        ending = encode_end(end) if end else ""
+        return ScriptCall((record, log), (channel, generation, epoch, first, count, first + count, payload, ending))
 
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):
@@ -156,8 +159,6 @@ class RedisBackend(StreamBackend):
         return await self._servers.run(SCRIPTS[script], ScriptCall((record, log), args))
 
 
-def _decode_appended(append: Append, reply: Any) -> Appended:
-    if isinstance(reply, Exception):
-        raise_unless_unavailable(reply)
-        return Appended(AppendStatus.UNAVAILABLE)
-    return decode_appended(append, reply)
+def _unavailable(problem: Exception) -> Appended:
+    raise_unless_unavailable(problem)
+    return Appended(AppendStatus.UNAVAILABLE)

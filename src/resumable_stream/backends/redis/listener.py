@@ -276,20 +276,17 @@ class Listener:
             self.reconnect()
 
     def _on_reply(self, reply: Any) -> None:
-        self._on_heard()
-        if isinstance(reply, Exception):
-            self._on_refused(reply)
-        elif isinstance(reply, list):
-            self._on_message(*reply)
-        else:
-            self._on_message(_PONG, b"")
-
-    def _on_heard(self) -> None:
         self._heard_at = _now()
-        self._delay = 0.0  # only now: a server that closes each new connection is not to be asked again at once
         if self._is_interrupted:
             self._is_interrupted = False
+            self._delay = 0.0  # only now: a server that closes each new connection is not to be asked again at once
             self._outage.end(self)
+        if isinstance(reply, list):
+            self._on_message(*reply)
+        elif isinstance(reply, Exception):
+            self._on_refused(reply)
+        else:
+            self._on_message(_PONG, b"")
 
     def _on_message(self, kind: bytes, channel: bytes, content: bytes = b"") -> None:
         if kind != self._verbs.message:

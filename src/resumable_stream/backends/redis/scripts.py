@@ -104,7 +104,8 @@ def decode_appended(append: Append, reply: Sequence[Any]) -> Appended:
     number, length, stop = reply
     status = _STATUSES[number]
     end = _decode_end(stop) if stop else None
-    length = append.stop if status is AppendStatus.ACCEPTED else length
+    if status is AppendStatus.ACCEPTED:
+        length = append.first + append.count
     return Appended(status, length, end.reason if end else "")
 
 
@@ -126,5 +127,6 @@ def decode_push(message: bytes) -> Push | None:
         return None
     header, _, payload = message.partition(b"\n")
     generation, epoch, first, count, ending = header.split(b" ", 4)
-    pushed = Entry(int(first), int(count), payload)
-    return Push(generation.decode(), int(epoch), pushed.stop, pushed if pushed.count else None, _decode_end(ending))
+    entry = Entry(int(first), int(count), payload)
+    end = _decode_end(ending) if ending else None
+    return Push(generation.decode(), int(epoch), entry.first + entry.count, entry if entry.count else None, end)
