@@ -133,10 +133,11 @@ def test_import_loads_no_driver_and_no_framework() -> None:
 
 
 def test_import_is_fast() -> None:
-    """Importing the package takes less than 100 ms of processor time more than importing anyio."""
+    """Importing the package takes less time than asyncio and anyio, which it needs, take by themselves."""
     code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
-    base, ours = (
-        min(float(_run(code.format(modules))) for _ in range(7))  # what it takes when nothing else disturbs
-        for modules in ("anyio", "anyio, resumable_stream")
-    )
-    assert ours - base < 0.1
+    needed, ours = "asyncio, anyio", "asyncio, anyio, resumable_stream"
+    taken: dict[str, list[float]] = {needed: [], ours: []}
+    for _ in range(7):  # in turns, as machines change their pace; the least is what it takes if nothing disturbs
+        for modules, times in taken.items():
+            times.append(float(_run(code.format(modules))))
+    assert min(taken[ours]) < 2 * min(taken[needed])
