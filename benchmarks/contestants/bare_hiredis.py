@@ -8,45 +8,36 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import hiredis
+from typing_extensions import override
 
+from .replies import Replies, pack
 from .serve import Factory, main
 
 END = b"end"
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(Replies):
     """Keeps replies until someone asks for them."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader()
+        super().__init__()
         self._replies: deque[Any] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # what there is of it is one
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self._replies.append(reply)
+    @override
+    def take(self, reply: Any) -> None:
+        self._replies.append(reply)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def send(self, *words: str | bytes) -> None:
-        assert self._transport is not None, "connected"
-        self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # a tuple of any length will do
+        self.write(pack(*words))
 
     async def reply(self) -> Any:
         while not self._replies:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return self._replies.popleft()
-
-    def close(self) -> None:
-        assert self._transport is not None, "connected"
-        self._transport.close()
 
 
 class BareHiredis:

@@ -13,82 +13,63 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
-import hiredis
+from typing_extensions import override
 
 from .bare_append import SCRIPT
+from .replies import Replies, pack
 from .serve import Factory, main
 
 END = "end"
 
 
-class _Commands(asyncio.Protocol):
+class _Commands(Replies):
     """Sends what comes in one turn of the loop in one packet."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader()
+        super().__init__()
         self._packets: list[bytes] = []
         self._unanswered: deque[asyncio.Future[Any]] = deque()
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # what there is of it is one
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self._unanswered.popleft().set_result(reply)
+    @override
+    def take(self, reply: Any) -> None:
+        self._unanswered.popleft().set_result(reply)
 
     def ask(self, *words: str | bytes | int) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         if not self._packets:
             loop.call_soon(self._flush)
-        self._packets.append(hiredis.pack_command(words))  # type: ignore[arg-type]  # a tuple of any length will do
+        self._packets.append(pack(*words))
         answer = loop.create_future()
         self._unanswered.append(answer)
         return answer
 
-    def close(self) -> None:
-        assert self._transport is not None, "connected"
-        self._transport.close()
-
     def _flush(self) -> None:
-        assert self._transport is not None, "connected"
         packets, self._packets = self._packets, []
-        self._transport.write(b"".join(packets))
+        self.write(b"".join(packets))
 
 
-class _Channels(asyncio.Protocol):
+class _Channels(Replies):
     """Hears all channels, and keeps for each what nobody has read."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader()
+        super().__init__()
         self._heard: dict[bytes, deque[str]] = {}
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
-        self._transport: asyncio.Transport | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # as above
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            kind, channel, content = reply
-            if kind == b"message":
-                self._heard[channel].append(content.decode())
-            if (waiting := self._waiting.pop(channel, None)) is not None:
-                waiting.set_result(None)
+    @override
+    def take(self, reply: Any) -> None:
+        kind, channel, content = reply
+        if kind == b"message":
+            self._heard[channel].append(content.decode())
+        if (waiting := self._waiting.pop(channel, None)) is not None:
+            waiting.set_result(None)
 
     async def subscribe(self, name: str) -> AsyncIterator[str]:
-        assert self._transport is not None, "connected"
         channel = name.encode()
         self._heard[channel] = deque()
-        self._transport.write(hiredis.pack_command(("SUBSCRIBE", name)))  # type: ignore[arg-type]  # as above
+        self.write(pack("SUBSCRIBE", name))
         await self._changed(channel)
         return self._read(channel)
-
-    def close(self) -> None:
-        assert self._transport is not None, "connected"
-        self._transport.close()
 
     async def _read(self, channel: bytes) -> AsyncIterator[str]:
         heard = self._heard[channel]

@@ -71,7 +71,7 @@ class Reader:
             is_behind = self.index < feed.window.stop
             block, self._page = self._page or (self._from_window() if is_behind else None), None
             if block is not None:
-                self.index = block.first + len(block.chunks)
+                self.index = block.stop
                 return block
             if self._is_late:
                 return Block(self.index, ())

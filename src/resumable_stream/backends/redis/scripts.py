@@ -103,9 +103,9 @@ def decode_appended(append: Append, reply: Sequence[Any]) -> Appended:
     """Return the answer of ``append.lua`` to an append."""
     number, length, stop = reply
     status = _STATUSES[number]
-    end = _decode_end(stop) if stop else None
+    end = _decode_end(stop)
     if status is AppendStatus.ACCEPTED:
-        length = append.first + append.count
+        length = append.stop
     return Appended(status, length, end.reason if end else "")
 
 
@@ -128,5 +128,4 @@ def decode_push(message: bytes) -> Push | None:
     header, _, payload = message.partition(b"\n")
     generation, epoch, first, count, ending = header.split(b" ", 4)
     entry = Entry(int(first), int(count), payload)
-    end = _decode_end(ending) if ending else None
-    return Push(generation.decode(), int(epoch), entry.first + entry.count, entry if entry.count else None, end)
+    return Push(generation.decode(), int(epoch), entry.stop, entry if entry.count else None, _decode_end(ending))
