@@ -379,12 +379,12 @@ class ResumableStreamContext:
         length = self._runtime.length_of(info)
         reader = self._runtime.read(info, resolve_start(position, replace(info, length=length)), source)
         try:
-            first = await reader.skip_characters(position.skip_characters, length)
+            ahead = await reader.skip_characters(position.skip_characters, length)
         except BaseException:
             self._runtime.release(reader)
             raise
         decode = self._codec.decode if self._codec else None
-        return ResumableStream(reader, role, decode, self._runtime.release, first)
+        return ResumableStream(reader, role, decode, self._runtime.release, ahead)
 
 
 def _seconds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 from typing_extensions import Self
 
 from ._core.ids import format_event_id
-from ._core.window import Block
 from ._engine.reader import Reader
 from .exceptions import ConcurrentReadError, InvalidSettingError, ResumableStreamError
 from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
@@ -57,13 +56,14 @@ class ResumableStream(Generic[T]):
         role: StreamRole,
         decode: Callable[[RawChunk], Any] | None,
         release: Callable[[Reader], None],
-        first: Block | None = None,
+        ahead: Iterable[RawChunk] = (),
     ) -> None:
         self._reader = reader
         self._role = role
         self._decode = decode
-        self._block = first or Block(reader.index, ())
-        self._offset = 0
+        self._unread: list[RawChunk] = [*ahead]
+        """What the reader has returned and nobody has got yet: the next chunk is the last one."""
+        self._unread.reverse()
         self._is_reading = False
         self._is_over = False
         self._loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ class ResumableStream(Generic[T]):
     @property
     def index(self) -> int:
         """Index of the next chunk: how many come before it."""
-        return self._block.first + self._offset
+        return self._reader.index - len(self._unread)
 
     @property
     def length(self) -> int | None:
@@ -123,13 +123,13 @@ class ResumableStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while self._offset >= len(self._block.chunks):
+        while not self._unread:
             await self._advance()
-        chunk: Any = self._block.chunks[self._offset]
-        if self._decode is not None:
-            chunk = self._decode(chunk)
-        self._offset += 1
-        return chunk  # type: ignore[no-any-return]  # what the factory yielded
+        if self._decode is None:
+            return self._unread.pop()  # type: ignore[return-value]  # what the factory yielded
+        chunk = self._decode(self._unread[-1])
+        self._unread.pop()
+        return chunk  # type: ignore[no-any-return]  # likewise
 
     def events(self) -> AsyncIterator[StreamEvent]:
         """Iterate over chunks together with index and event id."""
@@ -164,7 +164,7 @@ class ResumableStream(Generic[T]):
         """
         self._is_over = True
         self._reader.close()
-        self._block, self._offset = Block(self.index, ()), 0
+        self._reader.index, self._unread = self.index, []
         self._release()
 
     async def __aenter__(self) -> Self:
@@ -198,19 +198,15 @@ class ResumableStream(Generic[T]):
         return StreamEvent(self.event_id_of(index), index, chunk)
 
     async def _next_block(self, decode: Callable[[RawChunk], Any] | None, heartbeat: float | None) -> StreamBlock:
-        if self._offset >= len(self._block.chunks):
+        if not self._unread:
             await self._advance(heartbeat)
-            if not self._block.chunks:
-                return StreamBlock(self.event_id or "", self.index, [])
-        first, chunks = self._block
-        index, stop = first + self._offset, first + len(chunks)
-        rest = list(chunks[self._offset :])
-        decoded = rest if decode is None else [decode(chunk) for chunk in rest]
-        self._offset = len(chunks)
-        return StreamBlock(self.event_id_of(stop - 1), index, decoded)
+        index, chunks = self.index, self._unread[::-1]
+        decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
+        self._unread = []
+        return StreamBlock(self.event_id or "", index, decoded)
 
     async def _advance(self, heartbeat: float | None = None) -> None:
-        """Get the next block: with a heartbeat one without chunks, if there are none for so many seconds.
+        """Get the next chunks: with a heartbeat none, if there are none for so many seconds.
 
         Raises:
             StopAsyncIteration: There is none: the stream has come to its end.
@@ -222,20 +218,21 @@ class ResumableStream(Generic[T]):
         self._is_reading = True
         try:
             if heartbeat is None:
-                block = await self._reader.next_block()
+                chunks = await self._reader.next_chunks()
             else:
-                block = await self._reader.next_block(asyncio.get_running_loop().time() + heartbeat)
+                chunks = await self._reader.next_chunks(asyncio.get_running_loop().time() + heartbeat)
         except ResumableStreamError:
             if self._reader.feed.is_over:
                 self._release()
             raise
         finally:
             self._is_reading = False
-        if block is None or self._is_over:
+        if chunks is None or self._is_over:
             self._is_over = True
             self._release()
             raise StopAsyncIteration
-        self._block, self._offset = block, 0
+        chunks.reverse()
+        self._unread = chunks
 
     def _release(self) -> None:
         """Give the reader back, once."""

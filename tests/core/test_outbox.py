@@ -227,9 +227,10 @@ def test_what_is_not_logged() -> None:
         outbox.put(chunk)
         outbox.roll()
     for index, texts in ((5, ["ab", "cd", "e"]), (6, ["b", "cd", "e"]), (8, ["d", "e"]), (9, ["e"]), (10, [])):
-        blocks = [block for block, _ in outbox.unlogged_from(index)]
-        assert ["".join(map(str, block.chunks)) for block in blocks] == texts
-        assert [block.first for block in blocks][:1] == ([index] if texts else [])
+        unlogged = outbox.unlogged_from(index)
+        assert ["".join(map(str, chunks)) for _, chunks, _ in unlogged] == texts
+        assert [size for _, _, size in unlogged] == list(map(len, texts))
+        assert [first for first, _, _ in unlogged][:1] == ([index] if texts else [])
 
 
 @pytest.mark.parametrize(("length", "firsts"), [(0, [0, 1]), (1, [1])])

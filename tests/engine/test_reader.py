@@ -9,13 +9,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import anyio
-import pytest
 from typing_extensions import override
 
 from resumable_stream import Limits, ResumableStream, ResumableStreamContext, StreamInfo, StreamState
 from resumable_stream._core.packing import pack
-from resumable_stream._core.window import Block
-from resumable_stream._engine import feed as feed_module
 from resumable_stream._engine.feed import Feed
 from resumable_stream._engine.reader import Reader
 from resumable_stream.backends.memory import MemoryBackend
@@ -36,16 +33,14 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
     chunks: list[object] = []
     with anyio.fail_after(5):
         while len(chunks) < 4:  # the page has all four, though the feed has heard of two
-            block = await reader.next_block()
-            assert block is not None
-            chunks += block.chunks
+            chunks += await reader.next_chunks() or []
         with anyio.move_on_after(0.01):
-            await reader.next_block()
+            await reader.next_chunks()
         for index in range(2, 5):  # now the feed hears of them, and of one more, and drops each for the next
             feed.offer(index, [str(index)], 1)
         feed.finish(End(StreamState.DONE))
-        while block := await reader.next_block():
-            chunks += block.chunks
+        while more := await reader.next_chunks():
+            chunks += more
     assert chunks == list("01234")
 
 
@@ -60,45 +55,48 @@ async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
     reader = make_reader()
     past = anyio.current_time() - 1
     reader.feed.offer(0, ["a"], 1)
-    assert await reader.next_block(past) == Block(0, ("a",))
-    assert await reader.next_block(past) == Block(1, ())
+    assert await reader.next_chunks(past) == ["a"]
+    assert await reader.next_chunks(past) == []
     reader.feed.call(reader)  # nobody waits
-    waiting = asyncio.ensure_future(reader.next_block(anyio.current_time() + 0.01))
+    waiting = asyncio.ensure_future(reader.next_chunks(anyio.current_time() + 0.01))
     await asyncio.sleep(0)
     reader.feed.offer(1, ["b"], 1)
     reader._on_alarm()
-    assert await waiting == Block(1, ("b",))
+    assert await waiting == ["b"]
 
 
-async def test_readers_that_leave_while_all_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_readers_that_leave_while_all_are_called() -> None:
     """The garbage collector may close readers in the midst of that: the others are called nevertheless."""
     reader = make_reader()
     others = [Reader(MemoryBackend(), reader.feed, 0, page_bytes=1000, outage_timeout=1) for _ in range(3)]
-    waiting = [asyncio.ensure_future(each.next_block()) for each in (reader, *others)]
+
+    class Collecting(asyncio.Future[None]):
+        """As if the collector came just then."""
+
+        @override
+        def set_result(self, result: None) -> None:
+            for other in others[:2]:
+                other.close()
+            super().set_result(result)
+
+    reader.feed._waiting[object()] = Collecting()
+    waiting = [asyncio.ensure_future(each.next_chunks()) for each in (reader, *others)]
     await asyncio.sleep(0)
-    resolve = feed_module._resolve
-
-    def collect_and_resolve(change: asyncio.Future[None] | None) -> None:
-        monkeypatch.setattr(feed_module, "_resolve", resolve)
-        others[0].close()
-        resolve(change)
-
-    monkeypatch.setattr(feed_module, "_resolve", collect_and_resolve)
     reader.feed.offer(0, ["a"], 1)
-    assert await asyncio.gather(*waiting) == [Block(0, ("a",)), None, Block(0, ("a",)), Block(0, ("a",))]
+    assert await asyncio.gather(*waiting) == [["a"], None, None, ["a"]]
 
 
 async def test_alarm_of_an_earlier_read_is_not_set_anew_for_one_without_a_deadline() -> None:
     """It would be set for ever."""
     reader = make_reader()
     with anyio.move_on_after(0.001):
-        await reader.next_block(anyio.current_time() + 60)
-    waiting = asyncio.ensure_future(reader.next_block())
+        await reader.next_chunks(anyio.current_time() + 60)
+    waiting = asyncio.ensure_future(reader.next_chunks())
     await asyncio.sleep(0)
     reader._on_alarm()
     assert reader._alarm is None
     reader.feed.offer(0, ["a"], 1)
-    assert await waiting == Block(0, ("a",))
+    assert await waiting == ["a"]
 
 
 async def test_a_read_that_was_broken_off_is_forgotten() -> None:

@@ -10,7 +10,6 @@ from ..exceptions import InvalidChunkError, LimitExceededError
 from ..types import Append, End, Limits, RawChunk, StreamInfo
 from .allowance import Allowance
 from .packing import encoded_size, pack
-from .window import Block
 
 _CHUNK_OVERHEAD = 64
 """Roughly what Python needs for a short string besides its characters, in bytes."""
@@ -168,7 +167,7 @@ class Outbox:
         else:
             batch, self._pending = self._pending, self._spare or Batch(0)
             self._spare = None
-            self._pending.begin(batch.stop)
+            self._pending.begin(batch.first + len(batch.chunks))
         if not self._backlog and (self._has_given_up or not self._pending.chunks):
             batch.end, self._end = self._end, None
         self._in_flight = batch
@@ -215,8 +214,11 @@ class Outbox:
         self._pending = Batch(batch.stop)
         return True
 
-    def unlogged_from(self, index: int) -> list[tuple[Block, int]]:
-        """Return what is not known to be logged, from chunk ``index`` on, in blocks with their sizes."""
+    def unlogged_from(self, index: int) -> list[tuple[int, list[RawChunk], int]]:
+        """Return what is not known to be logged, from chunk ``index`` on: index, chunks, and their bytes, some times.
+
+        The chunks are not to be changed, and may be others after the next call.
+        """
         batches = [self._pending]
         if index < self._pending.first:  # seldom: else this would cost with each chunk
             in_flight = [self._in_flight] if self._in_flight else []
@@ -273,11 +275,11 @@ class Outbox:
         return raw
 
 
-def _tail_of(batch: Batch, index: int) -> tuple[Block, int]:
+def _tail_of(batch: Batch, index: int) -> tuple[int, list[RawChunk], int]:
     if index <= batch.first:
-        return Block(batch.first, batch.chunks[:]), batch.size
+        return batch.first, batch.chunks, batch.size
     chunks = batch.chunks[index - batch.first :]
-    return Block(index, chunks), sum(map(encoded_size, chunks))
+    return index, chunks, sum(map(encoded_size, chunks))
 
 
 def _as_raw(chunk: object) -> RawChunk:

@@ -34,8 +34,9 @@ def encoded_size(chunk: RawChunk) -> int:
 
 def pack(chunks: Sequence[RawChunk]) -> bytes:
     """Return the payload of a batch. The chunks are all text or all bytes, and at least one."""
-    if len(chunks) == 1 and isinstance(chunks[0], str) and len(chunks[0]) < len(_SHORT_TEXTS):
-        return _SHORT_TEXTS[len(chunks[0])] + _encode(chunks[0])  # most are: sources are slow
+    alone = chunks[0]
+    if len(chunks) == 1 and isinstance(alone, str) and len(alone) < len(_SHORT_TEXTS):
+        return _SHORT_TEXTS[len(alone)] + _encode(alone)  # most are: sources are slow
     lengths = list(map(len, chunks))
     longest = max(lengths)
     width = next(width for width in _WIDTHS if longest < 1 << 8 * width)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from .._core.packing import unpack
-from .._core.window import Block, Window
+from .._core.window import Window
 from ..exceptions import BackendError, ResumableStreamError, StreamGoneError
 from ..types import End, Entry, Limits, Page, Push, RawChunk, StreamInfo, StreamState
 
@@ -28,6 +28,8 @@ class Feed:
         """How the stream ended, once all its chunks are in the window."""
         self.error: ResumableStreamError | None = None
         """Why no more can be read here, although the stream may go on."""
+        self.is_over: bool = False
+        """Whether nothing more will come: there is an end or an error."""
         self.cause: BaseException | None = None
         """What the factory raised, if it ran here."""
         self.owner: object | None = None
@@ -47,11 +49,6 @@ class Feed:
         """Who waits for a change, or was broken off when it did. Not an event: each chunk would need a new one."""
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come."""
-        return self.end is not None or self.error is not None
-
-    @property
     def is_published_here(self) -> bool:
         """Whether its publisher is in this process."""
         return self.owner is not None
@@ -67,7 +64,9 @@ class Feed:
 
     def call(self, reader: object) -> None:
         """Have one reader look again, if it waits. To be called when one is gone, too: else it would be kept here."""
-        _resolve(self._waiting.pop(reader, None))
+        change = self._waiting.pop(reader, None)
+        if change is not None and not change.done():
+            change.set_result(None)
 
     def offer(self, first: int, chunks: Sequence[RawChunk], size: int) -> bool:
         """Take what is new in logged chunks, which have ``size`` bytes; return whether they joined on."""
@@ -79,13 +78,13 @@ class Feed:
     def finish(self, end: End) -> None:
         """Take note of the end. All chunks are here."""
         if not self.is_over:
-            self.end = end
+            self.end, self.is_over = end, True
             self.wake()
 
     def fail(self, error: ResumableStreamError) -> None:
         """Give up: readers get what is here, and then ``error``."""
         if not self.is_over:
-            self.error = error
+            self.error, self.is_over = error, True
             self.wake()
 
     def publish_from(self, info: StreamInfo) -> bool:
@@ -144,27 +143,22 @@ class Feed:
         return True
 
     def _take_entry(self, entry: Entry) -> bool:
-        return self.offer(entry.first, _chunks_of(entry), len(entry.payload))
+        return self.offer(entry.first, _unpacked(entry), len(entry.payload))
 
     def wake(self) -> None:
         """Have all readers look again."""
-        # A copy: the garbage collector may come at any point, and find readers that give up waiting.
-        waiting = list(self._waiting.values())
-        self._waiting.clear()
-        for change in waiting:
-            _resolve(change)
+        # The garbage collector may come at any point, and find readers that give up waiting: not in this dictionary.
+        waiting, self._waiting = self._waiting, {}
+        for change in waiting.values():
+            if not change.done():  # else its reader was cancelled just now
+                change.set_result(None)
 
 
-def _resolve(change: asyncio.Future[None] | None) -> None:
-    if change is not None and not change.done():  # else its reader was cancelled just now
-        change.set_result(None)
-
-
-def block_of(stream_id: str, entries: Sequence[Entry]) -> Block:
-    """Return the chunks of consecutive entries, of which there is one at least.
+def chunks_of(stream_id: str, entries: Sequence[Entry], start: int) -> list[RawChunk]:
+    """Return the chunks of consecutive entries, of which there is one at least, from index ``start`` on.
 
     Raises:
-        StreamGoneError: There is a gap between them: the store lost chunks.
+        StreamGoneError: They do not have that one, or there is a gap between them: the store lost chunks.
         BackendError: A payload is damaged, or was written by something else.
     """
     chunks: list[RawChunk] = []
@@ -172,11 +166,13 @@ def block_of(stream_id: str, entries: Sequence[Entry]) -> Block:
     for entry in entries:
         if entry.first != first + len(chunks):
             raise StreamGoneError(stream_id)
-        chunks += _chunks_of(entry)
-    return Block(first, chunks)
+        chunks += _unpacked(entry)
+    if not first <= start < first + len(chunks):
+        raise StreamGoneError(stream_id)
+    return chunks[start - first :]
 
 
-def _chunks_of(entry: Entry) -> list[RawChunk]:
+def _unpacked(entry: Entry) -> list[RawChunk]:
     try:
         return unpack(entry.payload, entry.count)
     except ValueError as error:

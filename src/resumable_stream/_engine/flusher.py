@@ -197,15 +197,17 @@ class Flusher:
     def _on_answers(
         self, appenders: Sequence[Appender], appends: Sequence[Append], answers: Sequence[Appended], sent_at: float
     ) -> None:
-        has_answered = False
+        has_answered, chunks = False, 0
         for appender, append, answer in zip(appenders, appends, answers, strict=True):
             if answer.status is AppendStatus.UNAVAILABLE:
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
             else:
                 has_answered = True
-                self._count(append, answer)
+                if answer.status is AppendStatus.ACCEPTED:
+                    chunks += append.count
                 appender.on_appended(answer)
         if has_answered:
+            self._reporter.chunks += chunks
             self._report(appends, sent_at)
         if self._is_in_trouble and not self._unavailable:
             self._note_recovery()
@@ -240,7 +242,8 @@ class Flusher:
             return  # withdrawn meanwhile
         if answer.status is not AppendStatus.UNAVAILABLE:
             self._backoff.reset()
-            self._count(append, answer)
+            if answer.status is AppendStatus.ACCEPTED:
+                self._reporter.chunks += append.count
             appender.on_appended(answer)
             return
         self._unavailable[appender] = append  # behind the others: it may be away for long
@@ -268,10 +271,6 @@ class Flusher:
     def _was_awake_since(self, moment: float) -> bool:
         """Whether this process was not frozen since then."""
         return moment >= self._awake_since and time.monotonic() - self._ticked_at <= _FROZEN
-
-    def _count(self, append: Append, answer: Appended) -> None:
-        if answer.status is AppendStatus.ACCEPTED:
-            self._reporter.chunks += append.count
 
     def _report(self, appends: Collection[object], sent_at: float) -> None:
         if self._reporter.is_observed:

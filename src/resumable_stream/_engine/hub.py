@@ -103,7 +103,7 @@ class Hub:
         is_ours = known is not None and known.is_published_here and known.generation == info.generation
         if info.end is not None and not is_ours and not self._may_go_on(info):
             feed = Feed(info, self._limits)
-            feed.end = info.end
+            feed.finish(info.end)
         else:
             feed = self._feed_of(info)
             if not feed.is_published_here and feed.readers == 0:

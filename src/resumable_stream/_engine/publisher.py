@@ -279,8 +279,8 @@ class Publisher:
     def _hand_on_unlogged(self) -> None:
         if self._is_cut_off:
             return  # the readers follow somebody else
-        for block, size in self._outbox.unlogged_from(self.feed.window.stop):
-            self.feed.offer(*block, size)
+        for first, chunks, size in self._outbox.unlogged_from(self.feed.window.stop):
+            self.feed.offer(first, chunks, size)
         if self._failure:
             self._outbox.discard()
 

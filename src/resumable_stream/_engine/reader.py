@@ -9,7 +9,6 @@ from copy import copy
 import anyio
 
 from .._core.backoff import Backoff
-from .._core.window import Block, tail_of
 from ..abc import StreamBackend
 from ..exceptions import (
     BackendUnavailableError,
@@ -18,8 +17,8 @@ from ..exceptions import (
     PublisherLostError,
     StreamGoneError,
 )
-from ..types import End, StreamInfo, StreamState
-from .feed import Feed, block_of
+from ..types import End, RawChunk, StreamInfo, StreamState
+from .feed import Feed, chunks_of
 
 _LOG_INTERVAL = 0.1
 _FIRST_PAGE_BYTES = 32 * 1024
@@ -37,13 +36,11 @@ class Reader:
     ) -> None:
         self.feed: Feed = feed
         self.index: int = index
-        """Index of the next chunk."""
+        """Index of the next chunk, which may be set where nobody is reading."""
         self._backend = backend
         self._page_bytes = page_bytes
         self._next_page_bytes = min(page_bytes, _FIRST_PAGE_BYTES)
         self._outage_timeout = outage_timeout
-        self._page: Block | None = None
-        self._ordinal: int | None = None
         self._backoff = Backoff()
         self._away_since: float | None = None
         self._deadline = math.inf
@@ -53,12 +50,12 @@ class Reader:
         self._alarm_at = math.inf
         self._is_closed = False
 
-    async def next_block(self, deadline: float = math.inf) -> Block | None:
-        """Return the next chunks, or ``None`` after the last.
+    async def next_chunks(self, deadline: float = math.inf) -> list[RawChunk] | None:
+        """Return the next chunks in a list of the caller's own, or ``None`` after the last.
 
         Args:
-            deadline: When to return a block without chunks, if there are none, on the event loop's clock. A read of the
-                log is not broken off for that.
+            deadline: When to return an empty list, if there are none, on the event loop's clock. A read of the log is
+                not broken off for that.
 
         Raises:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
@@ -68,19 +65,19 @@ class Reader:
         self._deadline, self._is_late = deadline, False
         feed = self.feed
         while not self._is_closed:
-            is_behind = self.index < feed.window.stop
-            block, self._page = self._page or (self._from_window() if is_behind else None), None
-            if block is not None:
-                self.index = block.stop
-                return block
-            if self._is_late:
-                return Block(self.index, ())
-            if is_behind:  # so far that the window has dropped it
-                await self._read_page()
-                self._is_late = anyio.current_time() >= deadline
+            if self.index < feed.window.stop:
+                # The log has them if this reader is so far behind that the window has dropped them.
+                chunks = feed.window.chunks_from(self.index) or await self._read_page()
+                if chunks and not self._is_closed:
+                    self.index += len(chunks)
+                    return chunks
+                if anyio.current_time() >= deadline:
+                    return []
             elif feed.is_over:
                 self._raise_end()
                 return None
+            elif self._is_late:
+                return []
             else:
                 if deadline < self._alarm_at:
                     self._set_alarm()
@@ -102,26 +99,26 @@ class Reader:
             self._alarm.cancel()
             self._alarm, self._alarm_at = None, math.inf
 
-    async def skip_characters(self, count: int, stop: int) -> Block | None:
-        """Read past ``count`` characters, all before index ``stop``; return the rest of the chunk that they end in.
+    async def skip_characters(self, count: int, stop: int) -> list[RawChunk]:
+        """Read past ``count`` characters, all before index ``stop``; return what was read beyond them.
 
         Raises:
             InvalidPositionError: There are not so many, or the chunks are no text.
         """
         while count > 0 and self.index < stop:
-            block = await self.next_block()
-            assert block is not None, "these chunks are logged"
-            for at, chunk in enumerate(block.chunks):
+            chunks = await self.next_chunks()
+            assert chunks is not None, "these chunks are logged"
+            for at, chunk in enumerate(chunks):
                 if not isinstance(chunk, str):
                     raise InvalidPositionError("only text has characters to skip")
                 if count < len(chunk):
-                    return Block(block.first + at, [chunk[count:], *block.chunks[at + 1 :]])
+                    return [chunk[count:], *chunks[at + 1 :]]
                 count -= len(chunk)
                 if count == 0:
-                    return tail_of(block, block.first + at + 1) if at + 1 < len(block.chunks) else None
+                    return chunks[at + 1 :]
         if count > 0:
             raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
-        return None
+        return []
 
     def _set_alarm(self) -> None:
         """See to it that this reader is called at its deadline.
@@ -140,46 +137,23 @@ class Reader:
         elif self._deadline < math.inf:  # it was set for an earlier read
             self._set_alarm()
 
-    def _from_window(self) -> Block | None:
-        window = self.feed.window
-        while True:
-            if self._ordinal is None:
-                self._ordinal = window.ordinal_of(self.index)
-                if self._ordinal is None:
-                    return None  # too slow: the log has it
-            try:
-                block = window.block_at(self._ordinal)
-            except LookupError:
-                # Dropped. That need not mean that we are behind: a page of the log may have brought us past it.
-                self._ordinal = None
-                continue
-            if block is None:
-                return None
-            self._ordinal += 1
-            if block.first == self.index:
-                return block
-            if block.stop > self.index:
-                return tail_of(block, self.index)
-
-    async def _read_page(self) -> None:
-        """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little."""
+    async def _read_page(self) -> list[RawChunk]:
+        """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little, and return none."""
         was_published_here = self.feed.is_published_here
         try:
             page = await self._backend.read(self.feed.stream_id, self.index, self._next_page_bytes)
         except BackendUnavailableError as error:
             await self._wait_for_store(error)
-            return
+            return []
         self._away_since = None
         self._backoff.reset()
         if page is None or page.info.generation != self.feed.generation:
             raise StreamGoneError(self.feed.stream_id)
         if not page.entries:
             await self._wait_for_log(page.info, was_published_here)
-            return
-        block = block_of(self.feed.stream_id, page.entries)
-        if not block.first <= self.index < block.stop:
-            raise StreamGoneError(self.feed.stream_id)
-        self._page, self._next_page_bytes = tail_of(block, self.index), self._page_bytes
+            return []
+        self._next_page_bytes = self._page_bytes
+        return chunks_of(self.feed.stream_id, page.entries, self.index)
 
     async def _wait_for_store(self, error: BackendUnavailableError) -> None:
         """Wait before it is asked again. How long it is away is counted over calls that are cancelled, too.

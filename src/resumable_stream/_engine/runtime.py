@@ -28,7 +28,7 @@ from ..exceptions import (
 from ..observer import Observer
 from ..types import Acquired, Claim, Limits, RawChunk, StreamInfo, StreamState, TimelineEntry
 from .companion import Companion
-from .feed import Feed, block_of
+from .feed import Feed, chunks_of
 from .flusher import Flusher
 from .hub import Hub
 from .patience import PATIENCE, patiently
@@ -324,10 +324,7 @@ class Runtime:
             page = await patiently(read, self._terms.outage_timeout)
             if page is None or page.info.generation != info.generation or not page.entries:
                 raise StreamGoneError(info.stream_id)
-            block = block_of(info.stream_id, page.entries)
-            if block.first != len(chunks):
-                raise StreamGoneError(info.stream_id)
-            chunks += block.chunks
+            chunks += chunks_of(info.stream_id, page.entries, len(chunks))
         return chunks
 
     async def _run_publisher(self, publisher: Publisher, companion: Companion | None) -> None:
