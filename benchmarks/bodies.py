@@ -37,6 +37,7 @@ class _Gate:
 
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
+        self._all_wait = asyncio.Event()
         self._unread = 0
         self._all_read = asyncio.Event()
 
@@ -44,6 +45,8 @@ class _Gate:
         """Wait for the next chunk's turn."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        if len(self._waiting) == _STREAMS:
+            self._all_wait.set()
         await turn
 
     def read(self) -> None:
@@ -54,8 +57,8 @@ class _Gate:
 
     async def let(self) -> None:
         """Let one of each out, as soon as all are waiting."""
-        while len(self._waiting) < _STREAMS:  # noqa: ASYNC110  # once, at the beginning
-            await asyncio.sleep(0.01)
+        await self._all_wait.wait()
+        self._all_wait.clear()
         waiting, self._waiting = self._waiting, []
         self._unread = len(waiting)
         self._all_read.clear()
