@@ -88,10 +88,10 @@ class RedisBackend(StreamBackend):
     async def append(self, appends: Sequence[Append]) -> list[Appended]:
         calls = map(self._append_call, appends)
         with translated_errors("append"):
-            replies = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
+            answers = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
             return [
-                _unavailable(reply) if isinstance(reply, Exception) else decode_appended(append, reply)
-                for append, reply in zip(appends, replies, strict=True)
+                _appended(append, answer) if answer else Appended(AppendStatus.ACCEPTED, append.stop)
+                for append, answer in zip(appends, answers, strict=True)
             ]
 
     @override
@@ -146,8 +146,9 @@ class RedisBackend(StreamBackend):
     def _append_call(self, append: Append) -> ScriptCall:
         stream_id, generation, epoch, first, count, payload, end = append
         record, log, channel = self._keys.of(stream_id)
-        ending = encode_end(end) if end else ""
-        return ScriptCall((record, log), (channel, generation, epoch, first, count, first + count, payload, ending))
+        owner, entry_id = f"{generation} {epoch}", f"{first}-{count}" if count else ""
+        heads = f"{owner} {first}", f"{owner} {first + count}"
+        return ScriptCall((record, log), (channel, *heads, entry_id, payload, encode_end(end) if end else ""))
 
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):
@@ -159,6 +160,8 @@ class RedisBackend(StreamBackend):
         return await self._servers.run(SCRIPTS[script], ScriptCall((record, log), args))
 
 
-def _unavailable(problem: Exception) -> Appended:
-    raise_unless_unavailable(problem)
-    return Appended(AppendStatus.UNAVAILABLE)
+def _appended(append: Append, answer: Sequence[Any] | Exception) -> Appended:
+    if isinstance(answer, Exception):
+        raise_unless_unavailable(answer)
+        return Appended(AppendStatus.UNAVAILABLE)
+    return decode_appended(append, answer)

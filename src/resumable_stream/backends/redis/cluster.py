@@ -99,7 +99,7 @@ class ClusterServers(Servers):
         raise ClusterDownError("redirected too often")
 
     @override
-    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Iterable[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Sequence[Any]:
         calls = [ScriptCall(keys, (shared, *args)) for keys, args in calls]
         answers: dict[int, Any] = {}
         targets: dict[int, Target] = {}
@@ -116,7 +116,8 @@ class ClusterServers(Servers):
                 break
         if answers and all(isinstance(answer, Exception) for answer in answers.values()):
             raise answers[0]
-        return [answers[number] for number in range(len(calls))]
+        ordered = [answers[number] for number in range(len(calls))]
+        return [answer if isinstance(answer, Exception) else answer[1:] for answer in ordered]  # the number is 0
 
     @override
     async def subscribe(self, channel: str, on_push: OnPush) -> None:

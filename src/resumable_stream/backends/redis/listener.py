@@ -20,7 +20,7 @@ from .wire import Command, Wire, open_wire
 _logger = logging.getLogger("resumable_stream")
 
 _CONFIRM_TIMEOUT = 5.0
-_SILENCE, _PING_TIMEOUT = 5.0, 5.0
+_SILENCE, _PING_TIMEOUT = 2.5, 5.0
 _BACKOFF_START, _BACKOFF_MAX = 0.05, 1.0
 
 
@@ -129,7 +129,8 @@ class Listener:
         self._subscriptions: dict[bytes, Subscription] = {}
         self._sent: deque[_Sent] = deque()
         self._connecting = anyio.CancelScope()
-        self._heard_at = 0.0
+        self._was_heard = False
+        """Whether the server said anything since it was last looked at. Not the time: that would be asked each time."""
         self._task: asyncio.Task[None] | None = None
         self._delay = 0.0
         self._is_interrupted = False
@@ -232,7 +233,7 @@ class Listener:
             self._wire = open_wire(connection, self._on_reply, self._break)
         if self._wire is None or self._is_given_up:
             raise TimeoutError("Redis does not answer")
-        self._heard_at = _now()
+        self._was_heard = True
         self._sent.clear()
         self._send(*(_Sent(self._verbs.subscribe, name, wanted) for name, wanted in self._subscriptions.items()))
 
@@ -262,21 +263,22 @@ class Listener:
     async def _watch(self) -> None:
         """Ask a server that is silent whether it is there: a connection can be dead without anybody having said so."""
         while True:
-            await anyio.sleep(max(0.0, self._heard_at + _SILENCE - _now()))
+            self._was_heard = False
+            await anyio.sleep(_SILENCE)
             if self._wire is None:
-                self._heard_at = _now()  # there is nobody to hear; connecting has a limit of its own
-            elif _now() - self._heard_at >= _SILENCE:
+                continue  # there is nobody to hear; connecting has a limit of its own
+            if not self._was_heard:
                 await self._ping()
 
     async def _ping(self) -> None:
-        wire, asked_at = self._wire, _now()
+        wire = self._wire
         self._send(_Sent(_PING, b"", None))
         await anyio.sleep(_PING_TIMEOUT)
-        if self._heard_at < asked_at and self._wire is wire:
+        if not self._was_heard and self._wire is wire:
             self.reconnect()
 
     def _on_reply(self, reply: Any) -> None:
-        self._heard_at = _now()
+        self._was_heard = True
         if self._is_interrupted:
             self._is_interrupted = False
             self._delay = 0.0  # only now: a server that closes each new connection is not to be asked again at once
@@ -323,10 +325,6 @@ class Listener:
         subscription = self._sent.popleft().subscription
         if subscription is not None and self.forget(subscription):
             self._on_lost(subscription, refusal)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def give_up(subscription: Subscription, refusal: Exception | None) -> None:

@@ -54,9 +54,7 @@ def encode_end(end: End) -> str:
     return json.dumps([end.state.value, end.error_type, end.error_message, end.reason])
 
 
-def _decode_end(ending: bytes) -> End | None:
-    if not ending:
-        return None
+def _decode_end(ending: bytes) -> End:
     state, *details = json.loads(ending)
     return End(StreamState(state), *details)
 
@@ -74,7 +72,7 @@ def decode_description(stream_id: str, reply: Sequence[Any]) -> Description | No
         return None
     generation, epoch, length, created_at, state, ending, ended_at, is_readable, is_id_free = reply[:9]
     epoch_start, lease_left, takeovers = reply[9:]
-    end = _decode_end(ending) or End(StreamState(state.decode()))
+    end = _decode_end(ending) if ending else End(StreamState(state.decode()))
     info = StreamInfo(
         stream_id=stream_id,
         generation=generation.decode(),
@@ -100,13 +98,12 @@ def _decode_takeovers(takeovers: bytes, created_at: int) -> tuple[EpochStart, ..
 
 
 def decode_appended(append: Append, reply: Sequence[Any]) -> Appended:
-    """Return the answer of ``append.lua`` to an append."""
+    """Return the answer of ``append.lua`` to an append that was not simply accepted."""
     number, length, stop = reply
     status = _STATUSES[number]
-    end = _decode_end(stop)
     if status is AppendStatus.ACCEPTED:
         length = append.stop
-    return Appended(status, length, end.reason if end else "")
+    return Appended(status, length, _decode_end(stop).reason if stop else "")
 
 
 def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:
@@ -116,7 +113,7 @@ def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> li
     return list(map(_decode_entry, entries[::2], entries[1::2], logged_at))
 
 
-def _decode_entry(entry_id: bytes, payload: bytes, at: float) -> Entry:
+def _decode_entry(entry_id: bytes, payload: bytes, at: float = 0.0) -> Entry:
     first, _, count = entry_id.partition(b"-")
     return Entry(int(first), int(count), payload, at)
 
@@ -126,6 +123,6 @@ def decode_push(message: bytes) -> Push | None:
     if not message:
         return None
     header, _, payload = message.partition(b"\n")
-    generation, epoch, first, count, ending = header.split(b" ", 4)
-    entry = Entry(int(first), int(count), payload)
-    return Push(generation.decode(), int(epoch), entry.stop, entry if entry.count else None, _decode_end(ending))
+    generation, epoch, length, entry_id, ending = header.split(b" ", 4)
+    entry = _decode_entry(entry_id, payload) if entry_id else None
+    return Push(generation.decode(), int(epoch), int(length), entry, _decode_end(ending) if ending else None)

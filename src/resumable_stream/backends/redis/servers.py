@@ -49,15 +49,15 @@ class Servers(ABC):
         """Run a script and return its reply."""
 
     @abstractmethod
-    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Iterable[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Sequence[Any]:
         """Run the append script for many streams, with ``shared`` as the first argument of each run.
 
-        One task calls this at a time, and what it sends is not behind anything that `run` sends. Both calls and answers
-        come one by one: were they there all at once, the garbage collector would have to look through them.
+        One task calls this at a time, and what it sends is not behind anything that `run` sends. Calls come one by one:
+        were they there all at once, the garbage collector would have to look through them.
 
         Returns:
-            For each call, in order, its three values, or the error that kept it from being made, which is raised if no
-            call was made at all.
+            For each call, in order, nothing, if it was simply accepted; else its three values; or the error that kept
+            it from being made, which is raised if no call was made at all.
         """
 
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from typing_extensions import override
@@ -76,7 +76,7 @@ class SingleServer(Servers):
         return reply
 
     @override
-    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Iterable[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Sequence[Any]:
         keys: list[str] = []
         args: list[str | bytes | int] = [shared]
         for its_keys, its_args in calls:
@@ -85,8 +85,10 @@ class SingleServer(Servers):
         (reply,) = await evaluate_confirmed(_open(self._appending), script, (ScriptCall(keys, args),), self._replicas)
         if isinstance(reply, Exception):
             raise reply
-        values = iter(reply)
-        return zip(values, values, values, strict=True)
+        answers: list[Any] = [()] * (len(keys) // 2)
+        for at in range(0, len(reply), 4):
+            answers[reply[at]] = reply[at + 1 : at + 4]
+        return answers
 
     @override
     async def subscribe(self, channel: str, on_push: OnPush) -> None:

@@ -12,28 +12,29 @@ local token, lease, retention, tombstone = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = clock()
 local d = describe(meta, now)
 
-local function own(epoch, length)
-  redis.call('HSET', meta, 'owner', token, 'epoch', epoch, 'lease', lease, 'retention', retention,
-    'tombstone', tombstone, 'leased_until', integer(now + lease), 'epoch_start', integer(length))
+-- What appends need comes first: that is where it is found with the least looking.
+local function own(generation, epoch, length, created_at)
+  redis.call('HSET', meta, 'head', generation .. ' ' .. epoch .. ' ' .. length, 'leased_until', integer(now + lease),
+    'lease', lease, 'created_at', created_at, 'owner', token, 'retention', retention, 'tombstone', tombstone,
+    'epoch_start', length)
   expire(meta, log, lease + RENEWAL, retention, tombstone)
 end
 
 local function remember_takeover(epoch)
   local kept = {}
   for start in string.gmatch(d.takeovers, '%S+') do kept[#kept + 1] = start end
-  kept[#kept + 1] = epoch .. ':' .. d.length .. ':' .. age(d, now)
+  kept[#kept + 1] = epoch .. ':' .. integer(d.length) .. ':' .. age(d.created_at, now)
   redis.call('HSET', meta, 'takeovers', table.concat(kept, ' ', math.max(1, #kept - KEPT_TAKEOVERS + 1)))
 end
 
 if not d or d.is_id_free then
   if ARGV[5] ~= '1' then return {0, {}} end
   redis.call('UNLINK', meta, log)
-  redis.call('HSET', meta, 'generation', token, 'length', 0, 'created_at', integer(now))
-  own(1, 0)
+  own(token, 1, 0, integer(now))
   d = describe(meta, now)
 elseif ARGV[6] == '1' and (ARGV[7] == '0' or ARGV[7] == d.epoch) and d.state == 'lost' and d.is_readable then
   local epoch = integer(d.epoch + 1)
-  own(epoch, d.length)
+  own(d.generation, epoch, integer(d.length), d.created_at)
   remember_takeover(epoch)
   redis.pcall(ARGV[8], ARGV[9], '')
   notify(ARGV[10], ARGV[11])

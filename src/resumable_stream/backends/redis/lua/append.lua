@@ -1,35 +1,31 @@
 -- Log chunks and record ends of many streams, each atomically, and push them to whoever follows.
 --
 -- KEYS  for each append: record, log
--- ARGV  PUBLISH or SPUBLISH, then for each append: channel, generation, epoch, first, count, first + count, payload, end
---       end is empty unless the append ends its stream
--- Returns for each append three values in one flat list: status, length, the end to record if a stop was asked else ''
+-- ARGV  PUBLISH or SPUBLISH, then for each append: channel, head, head after it, id of the entry, payload, end
+--       Heads are those of the record. id and payload are empty without chunks, end is empty unless the stream ends.
+-- Returns four values in one flat list for each append that was not simply accepted, which most are: its number from 0 on,
+--       status, length, the end to record if a stop was asked else ''
 --       status: 0 accepted, 1 fenced, 2 gone, 3 misplaced, 4 unusable; length: 0 if accepted
 
 local ACCEPTED, FENCED, GONE, MISPLACED, UNUSABLE = 0, 1, 2, 3, 4
 local now = clock()
-local this_period = math.floor(now / RENEWAL)
+local now_text = integer(now)
 
--- Most streams have the same lease: its numbers are made from text, and written, once for all of them.
+-- Times are compared as text, where that can be: making numbers of text, and text of numbers, is slow.
+local function second_of(time)
+  return string.sub(time, 1, -4)
+end
+
+-- Most streams have the same lease: what follows from it is made once for all of them.
 local leases = {}
 local function lease_of(text)
   local lease = leases[text]
   if not lease then
-    lease = {ms = tonumber(text), leased_until = integer(now + text)}
+    local leased_until = integer(now + text)
+    lease = {ms = tonumber(text), leased_until = leased_until, second = second_of(leased_until)}
     leases[text] = lease
   end
   return lease
-end
-
--- What nearly all appends find: a stream that runs, whose owner goes on where its log ends. It takes less reading, and
--- next to no numbers, which are slow to make from text and to write again. Returns nil otherwise.
-local function describe_running(meta, generation, epoch, first)
-  local f = redis.call('HMGET', meta, 'length', 'leased_until', 'generation', 'epoch', 'lease', 'created_at', 'state',
-    'stop')
-  if f[1] ~= first or f[3] ~= generation or f[4] ~= epoch or f[7] then return nil end
-  local leased_until = tonumber(f[2])
-  if leased_until < now then return nil end
-  return {leased_until = leased_until, lease = lease_of(f[5]), created_at = f[6], stop = f[8] or ''}
 end
 
 -- The state is the first word of an end: ["done", ...
@@ -44,43 +40,44 @@ local function expire_as_agreed(meta, log, from_now)
 end
 
 -- Log, renew the lease or record the end, and push.
-local function accept(meta, log, channel, d, generation, epoch, first, count, length, payload, ending)
-  if count ~= '0' then
-    redis.call('XADD', log, first .. '-' .. count, 'c', payload, 't', age(d, now))
+local function accept(meta, log, channel, leased_until, lease, created_at, next_head, id, payload, ending)
+  if id ~= '' then
+    redis.call('XADD', log, id, 'c', payload, 't', age(created_at, now))
   end
   if ending == '' then
-    redis.call('HSET', meta, 'length', length, 'leased_until', d.lease.leased_until)
-    if first == '0' or math.floor((d.leased_until - d.lease.ms) / RENEWAL) ~= this_period then
-      expire_as_agreed(meta, log, d.lease.ms + RENEWAL)
+    redis.call('HSET', meta, 'head', next_head, 'leased_until', lease.leased_until)
+    if second_of(leased_until) ~= lease.second or string.sub(id, 1, 2) == '0-' then -- which is the log's first entry
+      expire_as_agreed(meta, log, lease.ms + RENEWAL)
     end
   else
-    redis.call('HSET', meta, 'length', length, 'state', state_of(ending), 'end', ending, 'ended_at', integer(now))
+    redis.call('HSET', meta, 'head', next_head, 'leased_until', 0, 'state', state_of(ending), 'end', ending, 'ended_at',
+      now_text)
     expire_as_agreed(meta, log, 0)
   end
-  if count ~= '0' or ending ~= '' then
-    redis.pcall(ARGV[1], channel, generation .. ' ' .. epoch .. ' ' .. first .. ' ' .. count .. ' ' .. ending .. '\n' ..
-      payload)
+  if id ~= '' or ending ~= '' then
+    redis.pcall(ARGV[1], channel, next_head .. ' ' .. id .. ' ' .. ending .. '\n' .. payload)
   end
 end
 
 -- Whether this is what was accepted last: then its reply was lost, and it is accepted again.
-local function is_repeated(log, d, first, count, length, payload, ending)
+local function is_repeated(log, d, length, id, payload, ending)
   if d.length ~= tonumber(length) or d.stored_end ~= ending then return false end
-  if count == '0' then return ending ~= '' end
+  if id == '' then return ending ~= '' end
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  return last and last[1] == first .. '-' .. count and last[2][2] == payload
+  return last and last[1] == id and last[2][2] == payload
 end
 
-local function append(meta, log, channel, generation, epoch, first, count, length, payload, ending)
-  local running = describe_running(meta, generation, epoch, first)
-  if running then
-    accept(meta, log, channel, running, generation, epoch, first, count, length, payload, ending)
-    return ACCEPTED, 0, running.stop
+local function append(meta, log, channel, head, next_head, id, payload, ending)
+  local f = redis.call('HMGET', meta, 'head', 'leased_until', 'lease', 'created_at', 'stop')
+  if f[1] == head and f[2] >= now_text then -- a stream that runs, whose owner goes on where its log ends
+    accept(meta, log, channel, f[2], lease_of(f[3]), f[4], next_head, id, payload, ending)
+    return ACCEPTED, 0, f[5] or ''
   end
   local d = describe(meta, now)
+  local generation, epoch, length = parse_head(next_head)
   if not d or d.generation ~= generation then return GONE, 0, '' end
   if d.epoch ~= epoch then return FENCED, d.length, '' end
-  if is_repeated(log, d, first, count, length, payload, ending) then return ACCEPTED, 0, d.stop end
+  if is_repeated(log, d, length, id, payload, ending) then return ACCEPTED, 0, d.stop end
   if d.has_ended then return FENCED, d.length, '' end
   return MISPLACED, d.length, ''
 end
@@ -93,15 +90,16 @@ end
 
 local answers = {}
 for i = 0, #KEYS / 2 - 1 do
-  local k, a = i * 2, i * 8 + 1
+  local k, a = i * 2, i * 6 + 1
   local ok, status, length, stop = pcall(append, KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4],
-    ARGV[a + 5], ARGV[a + 6], ARGV[a + 7], ARGV[a + 8])
+    ARGV[a + 5], ARGV[a + 6])
   if not ok then
     if not is_wrong_type(status) then error(status) end
     status, length, stop = UNUSABLE, 0, ''
   end
-  answers[#answers + 1] = status
-  answers[#answers + 1] = length
-  answers[#answers + 1] = stop
+  if status ~= ACCEPTED or stop ~= '' then
+    local n = #answers
+    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = i, status, length, stop
+  end
 end
 return answers

@@ -1,13 +1,13 @@
 -- Prelude of the other scripts: what a stream's record says, judged by the server's clock.
 --
 -- The record is a hash:
---   generation, epoch, owner       who may append; owner is the token of the newest claim
---   length                         chunks logged
+--   head                           {generation} {epoch} {length}: who may append, and how many chunks are logged
+--   owner                          the token of the newest claim
 --   epoch_start                    chunks that were logged when the newest epoch began
 --   takeovers                      {epoch}:{length}:{ms since created_at} of the newest epochs, with a blank between them;
 --                                  absent until the first takeover
 --   lease, retention, tombstone    the owner's terms, in ms
---   leased_until                   when the publisher counts as lost, in ms since 1970
+--   leased_until                   when the publisher counts as lost, in ms since 1970; 0 once the stream has ended
 --   created_at                     in ms since 1970
 --   state, end, ended_at           the final state, its details as JSON, and when; absent while running
 --   stop                           set when someone asked the publisher to stop: the end to record then, as JSON
@@ -16,7 +16,7 @@
 --   c                              the payload of chunks first .. first+count-1
 --   t                              when it was logged, in ms since created_at: a small number takes little room
 
-local RENEWAL = 1000 -- ms from one renewal of expiries to the next, which saves most appends three commands; they allow for it
+local RENEWAL = 1000 -- ms within which an append renews the expiries, which saves most appends three commands; they allow for it
 local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
 
 local function clock()
@@ -29,16 +29,21 @@ local function integer(number)
   return string.format('%.0f', number)
 end
 
+local function parse_head(head)
+  return string.match(head, '^(%S+) (%d+) (%d+)$')
+end
+
 -- Returns nil if there is no record.
 local function describe(meta, now)
-  local f = redis.call('HMGET', meta, 'generation', 'epoch', 'length', 'created_at', 'leased_until', 'lease',
-    'retention', 'tombstone', 'state', 'end', 'ended_at', 'owner', 'stop', 'epoch_start', 'takeovers')
+  local f = redis.call('HMGET', meta, 'head', 'created_at', 'leased_until', 'retention', 'tombstone', 'state', 'end',
+    'ended_at', 'owner', 'stop', 'epoch_start', 'takeovers')
   if not f[1] then return nil end
+  local generation, epoch, length = parse_head(f[1])
   local d = {
-    generation = f[1], epoch = f[2], length = tonumber(f[3]), created_at = f[4], leased_until = tonumber(f[5]),
-    lease = tonumber(f[6]), retention = tonumber(f[7]), tombstone = tonumber(f[8]), state = f[9] or 'running',
-    stored_end = f[10] or '', ended_at = tonumber(f[11] or 0), owner = f[12],
-    stop = f[13] or '', epoch_start = f[14] or 0, takeovers = f[15] or '', lease_left = 0,
+    generation = generation, epoch = epoch, length = tonumber(length), created_at = f[2], leased_until = tonumber(f[3]),
+    retention = tonumber(f[4]), tombstone = tonumber(f[5]), state = f[6] or 'running',
+    stored_end = f[7] or '', ended_at = tonumber(f[8] or 0), owner = f[9],
+    stop = f[10] or '', epoch_start = f[11] or 0, takeovers = f[12] or '', lease_left = 0,
   }
   d.ending = d.stored_end
   if d.state == 'running' then
@@ -64,8 +69,8 @@ local function reply(d)
 end
 
 -- How long ago the stream was created, in ms, for the record: 0 if the clock went back, as after a failover.
-local function age(d, now)
-  return integer(math.max(now - d.created_at, 0))
+local function age(created_at, now)
+  return integer(math.max(now - created_at, 0))
 end
 
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
