@@ -90,7 +90,7 @@ class _Joining:
 
     async def _read_bare(self, pair: Pair) -> dict[str, float]:
         """Read the log of our stream."""
-        key = Keys("resumable-stream").of(self._streams[self._ours]).log
+        _, key, _ = Keys("resumable-stream").of(self._streams[self._ours])
         found = await pair.follower.call("read_log", key=key, page=_BARE_PAGES[self._kind])
         return {"first": found["first"] * 1e3, "all": found["all"] * 1e3}
 

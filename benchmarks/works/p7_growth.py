@@ -97,7 +97,8 @@ async def _measure_log(stage: Stage, work: Work, key: str, title: str, count: in
 
 def _bytes_of(stage: Stage, stream: str) -> int:
     with stage.client() as client:
-        return int(client.memory_usage(Keys("resumable-stream").of(stream).log, samples=0))
+        _, log, _ = Keys("resumable-stream").of(stream)
+        return int(client.memory_usage(log, samples=0))
 
 
 def _numbers_of_streams(stage: Stage) -> list[int]:

@@ -179,7 +179,7 @@ class Outbox:
         """Take note that the append in flight is logged, and return what it was made of, until the next `take`."""
         assert self._in_flight is not None, "nothing was taken"
         batch, self._in_flight = self._in_flight, None
-        self._logged = batch.stop
+        self._logged = batch.first + len(batch.chunks)
         self._spare = batch
         return batch
 

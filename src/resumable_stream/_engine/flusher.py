@@ -22,6 +22,8 @@ from .reporter import Reporter
 
 _logger = logging.getLogger("resumable_stream")
 
+_ACCEPTED, _UNAVAILABLE = AppendStatus.ACCEPTED, AppendStatus.UNAVAILABLE
+"""Looked up once: some Pythons take long to find a member of an enumeration."""
 _MAX_APPENDS = 128
 _MAX_BYTES = 1024 * 1024
 _MANY_CHUNKS = 32
@@ -199,11 +201,11 @@ class Flusher:
     ) -> None:
         has_answered, chunks = False, 0
         for appender, append, answer in zip(appenders, appends, answers, strict=True):
-            if answer.status is AppendStatus.UNAVAILABLE:
+            if answer.status is _UNAVAILABLE:
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
             else:
                 has_answered = True
-                if answer.status is AppendStatus.ACCEPTED:
+                if answer.status is _ACCEPTED:
                     chunks += append.count
                 appender.on_appended(answer)
         if has_answered:

@@ -19,6 +19,7 @@ from .run import Run, name_of
 
 _logger = logging.getLogger("resumable_stream")
 
+_ACCEPTED = AppendStatus.ACCEPTED  # some Pythons take long to find a member of an enumeration
 _RECORD_TIMEOUT = 5.0
 
 
@@ -181,7 +182,7 @@ class Publisher:
         self._is_appending = False
         if self._is_cut_off:
             return
-        if answer.status is AppendStatus.ACCEPTED:
+        if answer.status is _ACCEPTED:
             self._on_accepted(answer)
         elif answer.status is AppendStatus.FENCED and self._was_unavailable:
             self._is_appending = True  # until it is known whether we still may

@@ -20,7 +20,7 @@ from .scripts import (
     encode_end,
     milliseconds,
 )
-from .servers import ScriptCall
+from .servers import AppendCall, ScriptCall
 from .topology import servers_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisBackend"]
 
 _MAX_PAGE_ENTRIES = 4096
+_ACCEPTED = AppendStatus.ACCEPTED  # some Pythons take long to find a member of an enumeration
 
 
 class RedisBackend(StreamBackend):
@@ -78,7 +79,7 @@ class RedisBackend(StreamBackend):
     async def acquire(self, stream_id: str, claim: Claim) -> Acquired:
         terms = (milliseconds(claim.lease), milliseconds(claim.retention), milliseconds(claim.tombstone))
         flags = (int(claim.allow_new), int(claim.allow_lost), claim.lost_epoch)
-        pushed = (self._servers.push_command, self._keys.of(stream_id).channel, self._keys.notices, stream_id)
+        pushed = (self._servers.push_command, self._channel_of(stream_id), self._keys.notices, stream_id)
         with translated_errors("acquire a stream"):
             is_publisher, reply = await self._run("acquire", stream_id, claim.token, *terms, *flags, *pushed)
             description = decode_description(stream_id, reply)
@@ -90,7 +91,7 @@ class RedisBackend(StreamBackend):
         with translated_errors("append"):
             answers = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
             return [
-                _appended(append, answer) if answer else Appended(AppendStatus.ACCEPTED, append.stop)
+                _appended(append, answer) if answer else Appended(_ACCEPTED, append.first + append.count)
                 for append, answer in zip(appends, answers, strict=True)
             ]
 
@@ -106,12 +107,12 @@ class RedisBackend(StreamBackend):
     @override
     async def subscribe(self, stream_id: str, on_push: OnPush) -> None:
         with translated_errors("subscribe"):
-            await self._servers.subscribe(self._keys.of(stream_id).channel, on_push)
+            await self._servers.subscribe(self._channel_of(stream_id), on_push)
 
     @override
     async def unsubscribe(self, stream_id: str) -> None:
         with translated_errors("unsubscribe"):
-            await self._servers.unsubscribe(self._keys.of(stream_id).channel)
+            await self._servers.unsubscribe(self._channel_of(stream_id))
 
     @override
     async def request_stop(self, stream_id: str, reason: str) -> StreamInfo | None:
@@ -123,7 +124,7 @@ class RedisBackend(StreamBackend):
 
     @override
     async def delete(self, stream_id: str) -> bool:
-        pushed = (self._servers.push_command, self._keys.of(stream_id).channel, self._keys.notices, stream_id)
+        pushed = (self._servers.push_command, self._channel_of(stream_id), self._keys.notices, stream_id)
         with translated_errors("delete a stream"):
             return bool(await self._run("delete", stream_id, *pushed))
 
@@ -143,12 +144,16 @@ class RedisBackend(StreamBackend):
                 if description is not None and not description.is_id_free:
                     yield description.info
 
-    def _append_call(self, append: Append) -> ScriptCall:
+    def _append_call(self, append: Append) -> AppendCall:
         stream_id, generation, epoch, first, count, payload, end = append
         record, log, channel = self._keys.of(stream_id)
-        owner, entry_id = f"{generation} {epoch}", f"{first}-{count}" if count else ""
-        heads = f"{owner} {first}", f"{owner} {first + count}"
-        return ScriptCall((record, log), (channel, *heads, entry_id, payload, encode_end(end) if end else ""))
+        head, next_head = f"{generation} {epoch} {first}", f"{generation} {epoch} {first + count}"
+        entry_id = f"{first}-{count}" if count else ""
+        return (record, log), (channel, head, next_head, entry_id, payload), encode_end(end) if end else ""
+
+    def _channel_of(self, stream_id: str) -> str:
+        _, _, channel = self._keys.of(stream_id)
+        return channel
 
     async def _describe(self, stream_id: str) -> Description | None:
         with translated_errors("describe a stream"):

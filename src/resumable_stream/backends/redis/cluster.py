@@ -22,7 +22,7 @@ from .layout import Layout, Remap, slot_of
 from .listener import Listener, Outage, Subscription
 from .nodes import Node, Target
 from .scripts import Script
-from .servers import OnInterrupted, OnMessage, ScriptCall, Servers
+from .servers import AppendCall, OnInterrupted, OnMessage, ScriptCall, Servers
 from .shards import ShardListeners
 
 _MAX_ATTEMPTS = 5
@@ -99,24 +99,24 @@ class ClusterServers(Servers):
         raise ClusterDownError("redirected too often")
 
     @override
-    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Sequence[Any]:
-        calls = [ScriptCall(keys, (shared, *args)) for keys, args in calls]
+    async def append(self, script: Script, shared: str, calls: Iterable[AppendCall]) -> Sequence[Any]:
+        runs = [ScriptCall(keys, (shared, *args, *((0, end) if end else ()))) for keys, args, end in calls]
         answers: dict[int, Any] = {}
         targets: dict[int, Target] = {}
-        for number, call in enumerate(calls):
+        for number, call in enumerate(runs):
             try:
                 targets[number] = self._target_of(call)
             except ClusterDownError as error:
                 answers[number] = error
         for _ in range(_MAX_ATTEMPTS):
-            replies = await self._append_at(targets, script, calls)
+            replies = await self._append_at(targets, script, runs)
             answers |= replies
             targets = self._redirected(targets, replies)
             if not targets:
                 break
         if answers and all(isinstance(answer, Exception) for answer in answers.values()):
             raise answers[0]
-        ordered = [answers[number] for number in range(len(calls))]
+        ordered = [answers[number] for number in range(len(runs))]
         return [answer if isinstance(answer, Exception) else answer[1:] for answer in ordered]  # the number is 0
 
     @override

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
-
 from ...exceptions import InvalidSettingError
 
 # No braces, which would move the hash tag, and nothing that means something in a pattern of SCAN.
@@ -23,29 +21,25 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-class StreamKeys(NamedTuple):
-    """Keys and channel of one stream. The braces make a Redis Cluster keep both keys on one node."""
-
-    record: str
-    log: str
-    channel: str
-
-
 class Keys:
     """Names under one prefix."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = check_prefix(prefix)
+        self._before_id = self._prefix + ":{"
 
     @property
     def notices(self) -> str:
         """The channel on which every process hears of streams whose publisher has news."""
         return f"{self._prefix}:notices"
 
-    def of(self, stream_id: str) -> StreamKeys:
-        """Return the names of one stream."""
-        base = f"{self._prefix}:{{{stream_id}}}"
-        return StreamKeys(base + _RECORD, base + ":log", base + ":push")
+    def of(self, stream_id: str) -> tuple[str, str, str]:
+        """Return the keys of one stream's record and log, and its channel.
+
+        The braces make a Redis Cluster keep both keys on one node.
+        """
+        base = self._before_id + stream_id + "}"
+        return base + _RECORD, base + ":log", base + ":push"
 
     @property
     def record_pattern(self) -> str:

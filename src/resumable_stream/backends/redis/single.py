@@ -14,7 +14,7 @@ from .connections import Connect, DirectConnection, SharedConnections, make_clos
 from .listener import Listener, Subscription
 from .scripts import Script
 from .sentinel import SentinelMaster
-from .servers import OnInterrupted, OnMessage, ScriptCall, Servers
+from .servers import AppendCall, OnInterrupted, OnMessage, ScriptCall, Servers
 
 T = TypeVar("T")
 
@@ -76,12 +76,16 @@ class SingleServer(Servers):
         return reply
 
     @override
-    async def append(self, script: Script, shared: str, calls: Iterable[ScriptCall]) -> Sequence[Any]:
+    async def append(self, script: Script, shared: str, calls: Iterable[AppendCall]) -> Sequence[Any]:
         keys: list[str] = []
         args: list[str | bytes | int] = [shared]
-        for its_keys, its_args in calls:
+        ends: list[str | int] = []
+        for number, (its_keys, its_args, end) in enumerate(calls):
             keys += its_keys
             args += its_args
+            if end:
+                ends += number, end
+        args += ends
         (reply,) = await evaluate_confirmed(_open(self._appending), script, (ScriptCall(keys, args),), self._replicas)
         if isinstance(reply, Exception):
             raise reply

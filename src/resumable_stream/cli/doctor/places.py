@@ -62,7 +62,7 @@ def _places(servers: Servers, store: Store, keys: Keys) -> list[Place]:
             f"{address.host}:{address.port}",
             partial(servers.make_connection_to, address),
             servers,
-            _probe_id(lambda stream_id: owners[slot_of(keys.of(stream_id).record)] == address),  # noqa: B023  # called here
+            _probe_id(lambda stream_id: owners[slot_of(keys.of(stream_id)[0])] == address),  # noqa: B023  # called here
         )
         for address in servers.layout.masters
     ]

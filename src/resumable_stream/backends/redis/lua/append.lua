@@ -1,8 +1,9 @@
 -- Log chunks and record ends of many streams, each atomically, and push them to whoever follows.
 --
 -- KEYS  for each append: record, log
--- ARGV  PUBLISH or SPUBLISH, then for each append: channel, head, head after it, id of the entry, payload, end
---       Heads are those of the record. id and payload are empty without chunks, end is empty unless the stream ends.
+-- ARGV  PUBLISH or SPUBLISH
+--       for each append: channel, head, head after it, id of the entry, payload; the last two are empty without chunks
+--       for each append that ends its stream: its number from 0 on, the end
 -- Returns four values in one flat list for each append that was not simply accepted, which most are: its number from 0 on,
 --       status, length, the end to record if a stop was asked else ''
 --       status: 0 accepted, 1 fenced, 2 gone, 3 misplaced, 4 unusable; length: 0 if accepted
@@ -88,11 +89,14 @@ local function is_wrong_type(problem)
   return string.find(type(problem) == 'table' and problem.err or tostring(problem), 'WRONGTYPE', 1, true)
 end
 
+local number = #KEYS / 2
+local ends = {}
+for i = number * 5 + 2, #ARGV, 2 do ends[tonumber(ARGV[i])] = ARGV[i + 1] end
 local answers = {}
-for i = 0, #KEYS / 2 - 1 do
-  local k, a = i * 2, i * 6 + 1
+for i = 0, number - 1 do
+  local k, a = i * 2, i * 5 + 1
   local ok, status, length, stop = pcall(append, KEYS[k + 1], KEYS[k + 2], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4],
-    ARGV[a + 5], ARGV[a + 6])
+    ARGV[a + 5], ends[i] or '')
   if not ok then
     if not is_wrong_type(status) then error(status) end
     status, length, stop = UNUSABLE, 0, ''
