@@ -381,10 +381,10 @@ class ResumableStreamContext:
         try:
             ahead = await reader.skip_characters(position.skip_characters, length)
         except BaseException:
-            self._runtime.release(reader)
+            reader.give_back()
             raise
         decode = self._codec.decode if self._codec else None
-        return ResumableStream(reader, role, decode, self._runtime.release, ahead)
+        return ResumableStream(reader, role, decode, ahead)
 
 
 def _seconds(

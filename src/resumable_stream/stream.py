@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing_extensions import Self
 
 from ._core.ids import format_event_id
 from ._engine.reader import Reader
-from .exceptions import ConcurrentReadError, InvalidSettingError, ResumableStreamError
+from .exceptions import InvalidSettingError
 from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
 
 __all__ = ["ResumableStream"]
@@ -47,27 +48,20 @@ class ResumableStream(Generic[T]):
         ConcurrentReadError: Another task is reading from this object.
     """
 
-    _give_back: Callable[[Reader], None] | None = None
-    """Takes the reader back. Nothing, if that was done, or nothing was taken."""
-
     def __init__(
         self,
         reader: Reader,
         role: StreamRole,
         decode: Callable[[RawChunk], Any] | None,
-        release: Callable[[Reader], None],
         ahead: Iterable[RawChunk] = (),
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._role = role
         self._decode = decode
         self._unread: list[RawChunk] = [*ahead]
         """What the reader has returned and nobody has got yet: the next chunk is the last one."""
         self._unread.reverse()
-        self._is_reading = False
-        self._is_over = False
-        self._loop = asyncio.get_running_loop()
-        self._give_back = release
 
     @property
     def stream_id(self) -> str:
@@ -124,7 +118,11 @@ class ResumableStream(Generic[T]):
 
     async def __anext__(self) -> T:
         while not self._unread:
-            await self._advance()
+            chunks = await self._reader.next_chunks()
+            if chunks is None:
+                raise StopAsyncIteration
+            chunks.reverse()
+            self._unread = chunks
         if self._decode is None:
             return self._unread.pop()  # type: ignore[return-value]  # what the factory yielded
         chunk = self._decode(self._unread[-1])
@@ -162,10 +160,9 @@ class ResumableStream(Generic[T]):
 
         May be called twice.
         """
-        self._is_over = True
         self._reader.close()
         self._reader.index, self._unread = self.index, []
-        self._release()
+        self._reader.give_back()
 
     async def __aenter__(self) -> Self:
         return self
@@ -182,10 +179,11 @@ class ResumableStream(Generic[T]):
         raise TypeError("a stream is one position, and cannot be copied: ask the context for another one")
 
     def __del__(self) -> None:
-        if self._give_back is not None:
+        reader: Reader | None = getattr(self, "_reader", None)  # it has none if it could not be made
+        if reader is not None and reader.is_held:
             try:  # noqa: SIM105  # at the interpreter's exit, names of this module may be gone
                 # It may be collected in any thread.
-                self._loop.call_soon_threadsafe(self._give_back, self._reader)
+                self._loop.call_soon_threadsafe(reader.give_back)
             except RuntimeError:  # the loop is closed, and everything with it
                 pass
 
@@ -199,46 +197,16 @@ class ResumableStream(Generic[T]):
 
     async def _next_block(self, decode: Callable[[RawChunk], Any] | None, heartbeat: float | None) -> StreamBlock:
         if not self._unread:
-            await self._advance(heartbeat)
+            deadline = math.inf if heartbeat is None else self._loop.time() + heartbeat
+            came = await self._reader.next_chunks(deadline)
+            if came is None:
+                raise StopAsyncIteration
+            came.reverse()
+            self._unread = came
         index, chunks = self.index, self._unread[::-1]
         decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
         self._unread = []
         return StreamBlock(self.event_id or "", index, decoded)
-
-    async def _advance(self, heartbeat: float | None = None) -> None:
-        """Get the next chunks: with a heartbeat none, if there are none for so many seconds.
-
-        Raises:
-            StopAsyncIteration: There is none: the stream has come to its end.
-        """
-        if self._is_over:
-            raise StopAsyncIteration
-        if self._is_reading:
-            raise ConcurrentReadError("another task is reading from this stream object")
-        self._is_reading = True
-        try:
-            if heartbeat is None:
-                chunks = await self._reader.next_chunks()
-            else:
-                chunks = await self._reader.next_chunks(asyncio.get_running_loop().time() + heartbeat)
-        except ResumableStreamError:
-            if self._reader.feed.is_over:
-                self._release()
-            raise
-        finally:
-            self._is_reading = False
-        if chunks is None or self._is_over:
-            self._is_over = True
-            self._release()
-            raise StopAsyncIteration
-        chunks.reverse()
-        self._unread = chunks
-
-    def _release(self) -> None:
-        """Give the reader back, once."""
-        give_back, self._give_back = self._give_back, None
-        if give_back is not None:
-            give_back(self._reader)
 
 
 class _Iterator(AsyncIterator[T]):

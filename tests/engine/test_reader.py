@@ -20,6 +20,10 @@ from resumable_stream.types import Append, Claim, End, Page
 from tests.streams import Tap, collect, factory_of
 
 
+def ignore(reader: Reader) -> None:
+    """Take it back."""
+
+
 async def test_reader_that_the_log_brought_past_the_window() -> None:
     """A reader that a page of the log brought past blocks that were dropped since reads on, and does not just end."""
     backend = MemoryBackend()
@@ -29,7 +33,7 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
     info = StreamInfo("s", "gen", 1, StreamState.RUNNING, 2, 0.0, None, is_readable=True)
     feed = Feed(info, Limits(window_bytes=1))
     feed.readers = 1
-    reader = Reader(backend, feed, 0, page_bytes=1000, outage_timeout=1)
+    reader = Reader(backend, feed, 0, page_bytes=1000, outage_timeout=1, give_back=ignore)
     chunks: list[object] = []
     with anyio.fail_after(5):
         while len(chunks) < 4:  # the page has all four, though the feed has heard of two
@@ -47,7 +51,7 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
 def make_reader() -> Reader:
     """A reader at the start of a stream that has nothing yet."""
     info = StreamInfo("s", "gen", 1, StreamState.RUNNING, 0, 0.0, None, is_readable=True)
-    return Reader(MemoryBackend(), Feed(info, Limits()), 0, page_bytes=1000, outage_timeout=1)
+    return Reader(MemoryBackend(), Feed(info, Limits()), 0, page_bytes=1000, outage_timeout=1, give_back=ignore)
 
 
 async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
@@ -68,7 +72,9 @@ async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
 async def test_readers_that_leave_while_all_are_called() -> None:
     """The garbage collector may close readers in the midst of that: the others are called nevertheless."""
     reader = make_reader()
-    others = [Reader(MemoryBackend(), reader.feed, 0, page_bytes=1000, outage_timeout=1) for _ in range(3)]
+    others = [
+        Reader(MemoryBackend(), reader.feed, 0, page_bytes=1000, outage_timeout=1, give_back=ignore) for _ in range(3)
+    ]
 
     class Collecting(asyncio.Future[None]):
         """As if the collector came just then."""

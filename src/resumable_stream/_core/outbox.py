@@ -173,7 +173,8 @@ class Outbox:
         self._in_flight = batch
         chunks = batch.chunks
         payload = pack(chunks) if chunks else b""
-        return Append(self._stream_id, self._generation, self._epoch, batch.first, len(chunks), payload, batch.end)
+        values = (self._stream_id, self._generation, self._epoch, batch.first, len(chunks), payload, batch.end)
+        return tuple.__new__(Append, values)
 
     def acknowledge(self) -> Batch:
         """Take note that the append in flight is logged, and return what it was made of, until the next `take`."""

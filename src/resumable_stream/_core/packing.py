@@ -36,7 +36,7 @@ def pack(chunks: Sequence[RawChunk]) -> bytes:
     """Return the payload of a batch. The chunks are all text or all bytes, and at least one."""
     alone = chunks[0]
     if len(chunks) == 1 and isinstance(alone, str) and len(alone) < len(_SHORT_TEXTS):
-        return _SHORT_TEXTS[len(alone)] + _encode(alone)  # most are: sources are slow
+        return _SHORT_TEXTS[len(alone)] + alone.encode("utf-8", "surrogatepass")  # most are: sources are slow
     lengths = list(map(len, chunks))
     longest = max(lengths)
     width = next(width for width in _WIDTHS if longest < 1 << 8 * width)
@@ -53,7 +53,7 @@ def unpack(payload: bytes, count: int) -> list[RawChunk]:
         ValueError: It is not one that `pack` made of ``count`` chunks.
     """
     if count == 1 and len(payload) > _HEADER_BYTES and payload.startswith(_NARROW_TEXT):
-        alone = _decode(payload[_HEADER_BYTES + 1 :])
+        alone = payload[_HEADER_BYTES + 1 :].decode("utf-8", "surrogatepass")
         if len(alone) == payload[_HEADER_BYTES]:
             return [alone]
     lengths, joined = _split(payload, count)

@@ -100,14 +100,15 @@ class Feed:
     def take_push(self, push: Push) -> bool:
         """Take what was pushed; return whether it joined on. If not, the log has to be read."""
         self.was_heard = True
-        if push.generation != self.generation or push.epoch != self.epoch:
+        generation, epoch, length, entry, end = push
+        if generation != self.generation or epoch != self.epoch:
             return False
-        if push.entry is not None and not self._take_entry(push.entry):
+        if entry is not None and not self._take_entry(entry):
             return False
-        if push.end is not None:
-            if self.window.stop != push.length:
+        if end is not None:
+            if self.window.stop != length:
                 return False
-            self.finish(push.end)
+            self.finish(end)
         return True
 
     def take_page(self, page: Page | None, start: int) -> bool:
@@ -143,7 +144,8 @@ class Feed:
         return True
 
     def _take_entry(self, entry: Entry) -> bool:
-        return self.offer(entry.first, _unpacked(entry), len(entry.payload))
+        first, count, payload, _ = entry
+        return self.offer(first, _unpacked(payload, count), len(payload))
 
     def wake(self) -> None:
         """Have all readers look again."""
@@ -166,14 +168,14 @@ def chunks_of(stream_id: str, entries: Sequence[Entry], start: int) -> list[RawC
     for entry in entries:
         if entry.first != first + len(chunks):
             raise StreamGoneError(stream_id)
-        chunks += _unpacked(entry)
+        chunks += _unpacked(entry.payload, entry.count)
     if not first <= start < first + len(chunks):
         raise StreamGoneError(stream_id)
     return chunks[start - first :]
 
 
-def _unpacked(entry: Entry) -> list[RawChunk]:
+def _unpacked(payload: bytes, count: int) -> list[RawChunk]:
     try:
-        return unpack(entry.payload, entry.count)
+        return unpack(payload, count)
     except ValueError as error:
         raise BackendError(f"cannot read what is logged: {error}") from error

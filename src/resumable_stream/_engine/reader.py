@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from copy import copy
 
 import anyio
@@ -12,9 +13,11 @@ from .._core.backoff import Backoff
 from ..abc import StreamBackend
 from ..exceptions import (
     BackendUnavailableError,
+    ConcurrentReadError,
     InvalidPositionError,
     PublisherFailedError,
     PublisherLostError,
+    ResumableStreamError,
     StreamGoneError,
 )
 from ..types import End, RawChunk, StreamInfo, StreamState
@@ -28,11 +31,21 @@ _FIRST_PAGE_BYTES = 32 * 1024
 class Reader:
     """Reads a stream from an index on: from the log while it is behind, then from the feed.
 
-    Cancelling a read is safe: no chunk is lost.
+    Cancelling a read is safe: no chunk is lost. It gives itself back when the stream has come to its end.
+
+    Args:
+        give_back: Called once, when nobody reads any more.
     """
 
     def __init__(
-        self, backend: StreamBackend, feed: Feed, index: int, *, page_bytes: int, outage_timeout: float
+        self,
+        backend: StreamBackend,
+        feed: Feed,
+        index: int,
+        *,
+        page_bytes: int,
+        outage_timeout: float,
+        give_back: Callable[[Reader], None],
     ) -> None:
         self.feed: Feed = feed
         self.index: int = index
@@ -41,6 +54,7 @@ class Reader:
         self._page_bytes = page_bytes
         self._next_page_bytes = min(page_bytes, _FIRST_PAGE_BYTES)
         self._outage_timeout = outage_timeout
+        self._give_back: Callable[[Reader], None] | None = give_back
         self._backoff = Backoff()
         self._away_since: float | None = None
         self._deadline = math.inf
@@ -48,6 +62,7 @@ class Reader:
         """Whether it is past the deadline of the read that is under way."""
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = math.inf
+        self._is_reading = False
         self._is_closed = False
 
     async def next_chunks(self, deadline: float = math.inf) -> list[RawChunk] | None:
@@ -61,38 +76,56 @@ class Reader:
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
             StreamGoneError: The chunks that should be next are not in the store any more.
             BackendError: The store cannot be read, and was not back in time. A new reader can go on, from ``index``.
+            ConcurrentReadError: Another task is reading.
         """
+        if self._is_reading and not self._is_closed:
+            raise ConcurrentReadError("another task is reading from this stream object")
+        self._is_reading = True
         self._deadline, self._is_late = deadline, False
         feed = self.feed
-        while not self._is_closed:
-            if self.index < feed.window.stop:
-                # The log has them if this reader is so far behind that the window has dropped them.
-                chunks = feed.window.chunks_from(self.index) or await self._read_page()
-                if chunks and not self._is_closed:
-                    self.index += len(chunks)
-                    return chunks
-                if anyio.current_time() >= deadline:
+        try:
+            while not self._is_closed:
+                if self.index < feed.window.stop:
+                    # The log has them if this reader is so far behind that the window has dropped them.
+                    chunks = feed.window.chunks_from(self.index) or await self._read_page()
+                    if chunks and not self._is_closed:
+                        self.index += len(chunks)
+                        return chunks
+                    if anyio.current_time() >= deadline:
+                        return []
+                elif feed.is_over:
+                    self._raise_end()
+                    break
+                elif self._is_late:
                     return []
-            elif feed.is_over:
-                self._raise_end()
-                return None
-            elif self._is_late:
-                return []
-            else:
-                if deadline < self._alarm_at:
-                    self._set_alarm()
-                await feed.change(self)
+                else:
+                    await self._change()
+        except ResumableStreamError:
+            if feed.is_over:
+                self.give_back()
+            raise
+        finally:
+            self._is_reading = False
+        self.give_back()
         return None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was not given back yet."""
+        return self._give_back is not None
 
     def close(self) -> None:
         """Have a read that waits, and any later one, return ``None``."""
         self._is_closed = True
         self.feed.call(self)
 
-    def release(self) -> None:
-        """Let go of what is only needed while somebody reads. Nobody does any more."""
-        self.feed.call(self)
-        self._drop_alarm()
+    def give_back(self) -> None:
+        """Take note that nobody reads any more, and let go of what is only needed while somebody does."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            self.feed.call(self)
+            self._drop_alarm()
+            give_back(self)
 
     def _drop_alarm(self) -> None:
         if self._alarm is not None:
@@ -119,6 +152,12 @@ class Reader:
         if count > 0:
             raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
         return []
+
+    def _change(self) -> asyncio.Future[None]:
+        """Return what is done when something has changed since this call, or at the deadline."""
+        if self._deadline < self._alarm_at:
+            self._set_alarm()
+        return self.feed.change(self)
 
     def _set_alarm(self) -> None:
         """See to it that this reader is called at its deadline.

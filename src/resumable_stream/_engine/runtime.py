@@ -213,20 +213,25 @@ class Runtime:
         return self._open_tasks().hub.length_of(info)
 
     def read(self, info: StreamInfo, index: int, source: Source | None = None) -> Reader:
-        """Return a reader, to be released. While it reads, its source takes the stream over if that gets lost."""
+        """Return a reader, to be given back. While it reads, its source takes the stream over if that gets lost."""
         hub = self._open_tasks().hub
         feed = hub.follow(info)
-        limits, terms = self._limits, self._terms
-        reader = Reader(self._backend, feed, index, page_bytes=limits.page_bytes, outage_timeout=terms.outage_timeout)
+        reader = Reader(
+            self._backend,
+            feed,
+            index,
+            page_bytes=self._limits.page_bytes,
+            outage_timeout=self._terms.outage_timeout,
+            give_back=self._release,
+        )
         if source is not None and source.takeover is not None:
             self._offers.setdefault(feed, {})[reader] = source
         self._reporter.reading(reader, hub.length_of(info))
         return reader
 
-    def release(self, reader: Reader) -> None:
+    def _release(self, reader: Reader) -> None:
         """Take note that a reader is gone. Works at any time, for readers that were forgotten too."""
         self._reporter.read(reader)
-        reader.release()
         offers = self._offers.get(reader.feed)
         if offers is not None:
             offers.pop(reader, None)

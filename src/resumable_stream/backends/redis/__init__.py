@@ -91,7 +91,9 @@ class RedisBackend(StreamBackend):
         with translated_errors("append"):
             answers = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
             return [
-                _appended(append, answer) if answer else Appended(_ACCEPTED, append.first + append.count)
+                _appended(append, answer)
+                if answer
+                else tuple.__new__(Appended, (_ACCEPTED, append.first + append.count, ""))
                 for append, answer in zip(appends, answers, strict=True)
             ]
 

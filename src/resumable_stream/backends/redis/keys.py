@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from ...exceptions import InvalidSettingError
 
 # No braces, which would move the hash tag, and nothing that means something in a pattern of SCAN.

@@ -121,6 +121,7 @@ class Listener:
     ) -> None:
         self._connect = connect
         self._verbs = verbs
+        self._message = verbs.message
         self._on_lost = on_lost or give_up
         self._on_interrupted = on_interrupted
         self._outage = outage or Outage()
@@ -284,16 +285,17 @@ class Listener:
             self._delay = 0.0  # only now: a server that closes each new connection is not to be asked again at once
             self._outage.end(self)
         if isinstance(reply, list):
-            self._on_message(*reply)
+            kind, channel = reply[0], reply[1]
+            if kind == self._message:
+                self._on_message(channel, reply[2])
+            else:
+                self._on_answer(kind, channel)
         elif isinstance(reply, Exception):
             self._on_refused(reply)
         else:
-            self._on_message(_PONG, b"")
+            self._on_answer(_PONG, b"")
 
-    def _on_message(self, kind: bytes, channel: bytes, content: bytes = b"") -> None:
-        if kind != self._verbs.message:
-            self._on_answer(kind, channel)
-            return
+    def _on_message(self, channel: bytes, content: bytes) -> None:
         subscription = self._subscriptions.get(channel)
         if subscription is None:
             return

@@ -113,7 +113,7 @@ def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> li
     return list(map(_decode_entry, entries[::2], entries[1::2], logged_at))
 
 
-def _decode_entry(entry_id: bytes, payload: bytes, at: float = 0.0) -> Entry:
+def _decode_entry(entry_id: bytes, payload: bytes, at: float) -> Entry:
     first, _, count = entry_id.partition(b"-")
     return Entry(int(first), int(count), payload, at)
 
@@ -124,5 +124,10 @@ def decode_push(message: bytes) -> Push | None:
         return None
     header, _, payload = message.partition(b"\n")
     generation, epoch, length, entry_id, ending = header.split(b" ", 4)
-    entry = _decode_entry(entry_id, payload) if entry_id else None
-    return Push(generation.decode(), int(epoch), int(length), entry, _decode_end(ending) if ending else None)
+    stop = int(length)
+    entry = None
+    if entry_id:
+        first = int(entry_id.partition(b"-")[0])
+        entry = tuple.__new__(Entry, (first, stop - first, payload, 0.0))
+    end = _decode_end(ending) if ending else None
+    return tuple.__new__(Push, (generation.decode(), int(epoch), stop, entry, end))
