@@ -149,9 +149,10 @@ class RedisBackend(StreamBackend):
     def _append_call(self, append: Append) -> AppendCall:
         stream_id, generation, epoch, first, count, payload, end = append
         record, log, channel = self._keys.of(stream_id)
-        head, next_head = f"{generation} {epoch} {first}", f"{generation} {epoch} {first + count}"
-        entry_id = f"{first}-{count}" if count else ""
-        return (record, log), (channel, head, next_head, entry_id, payload), encode_end(end) if end else ""
+        owner, start = f"{generation} {epoch} ", str(first)
+        entry_id = f"{start}-{count}" if count else ""
+        args = channel, owner + start, owner + str(first + count), entry_id, payload
+        return (record, log), args, encode_end(end) if end else ""
 
     def _channel_of(self, stream_id: str) -> str:
         _, _, channel = self._keys.of(stream_id)

@@ -70,7 +70,9 @@ end
 
 -- How long ago the stream was created, in ms, for the record: 0 if the clock went back, as after a failover.
 local function age(created_at, now)
-  return integer(math.max(now - created_at, 0))
+  local ms = now - created_at
+  if ms < 0 then return '0' end
+  return ms < 2147483648 and string.format('%d', ms) or integer(ms) -- which takes twice as long
 end
 
 -- Both keys expire by themselves, whatever becomes of the publisher; from_now: ms until the stream ends at the latest.
