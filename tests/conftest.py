@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,10 @@ REAL_SERVERS = sorted(binaries())
 SET_SERVER = "redis-server" if "redis-server" in REAL_SERVERS else REAL_SERVERS[-1]
 STORE_KINDS = ["memory", "fakeredis", SET_SERVER, "cluster"]  # what Sentinels watch is one server, once it is found
 ALL_STORES = ["memory", "fakeredis", *REAL_SERVERS, "sentinel", "cluster"]
+
+# A job that a shell starts in the background is born deaf to Ctrl-C, and so are its children. Some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GetServer = Callable[[str], Server]
 GetSentinels = Callable[[str], SentinelSet]

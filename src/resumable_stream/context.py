@@ -379,12 +379,12 @@ class ResumableStreamContext:
         length = self._runtime.length_of(info)
         reader = self._runtime.read(info, resolve_start(position, replace(info, length=length)), source)
         try:
-            ahead = await reader.skip_characters(position.skip_characters, length)
+            await reader.skip_characters(position.skip_characters, length)
         except BaseException:
             reader.give_back()
             raise
         decode = self._codec.decode if self._codec else None
-        return ResumableStream(reader, role, decode, ahead)
+        return ResumableStream(reader, role, decode)
 
 
 def _seconds(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -53,15 +53,11 @@ class ResumableStream(Generic[T]):
         reader: Reader,
         role: StreamRole,
         decode: Callable[[RawChunk], Any] | None,
-        ahead: Iterable[RawChunk] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._role = role
         self._decode = decode
-        self._unread: list[RawChunk] = [*ahead]
-        """What the reader has returned and nobody has got yet: the next chunk is the last one."""
-        self._unread.reverse()
 
     @property
     def stream_id(self) -> str:
@@ -91,7 +87,7 @@ class ResumableStream(Generic[T]):
     @property
     def index(self) -> int:
         """Index of the next chunk: how many come before it."""
-        return self._reader.index - len(self._unread)
+        return self._reader.index
 
     @property
     def length(self) -> int | None:
@@ -117,16 +113,14 @@ class ResumableStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while not self._unread:
-            chunks = await self._reader.next_chunks()
-            if chunks is None:
+        reader = self._reader
+        while not reader.unread:
+            if not await reader.fetch():
                 raise StopAsyncIteration
-            chunks.reverse()
-            self._unread = chunks
         if self._decode is None:
-            return self._unread.pop()  # type: ignore[return-value]  # what the factory yielded
-        chunk = self._decode(self._unread[-1])
-        self._unread.pop()
+            return reader.unread.pop()  # type: ignore[return-value]  # what the factory yielded
+        chunk = self._decode(reader.unread[-1])
+        reader.unread.pop()
         return chunk  # type: ignore[no-any-return]  # likewise
 
     def events(self) -> AsyncIterator[StreamEvent]:
@@ -161,8 +155,6 @@ class ResumableStream(Generic[T]):
         May be called twice.
         """
         self._reader.close()
-        self._reader.index, self._unread = self.index, []
-        self._reader.give_back()
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,16 +188,14 @@ class ResumableStream(Generic[T]):
         return StreamEvent(self.event_id_of(index), index, chunk)
 
     async def _next_block(self, decode: Callable[[RawChunk], Any] | None, heartbeat: float | None) -> StreamBlock:
-        if not self._unread:
+        reader = self._reader
+        if not reader.unread:
             deadline = math.inf if heartbeat is None else self._loop.time() + heartbeat
-            came = await self._reader.next_chunks(deadline)
-            if came is None:
+            if not await reader.fetch(deadline):
                 raise StopAsyncIteration
-            came.reverse()
-            self._unread = came
-        index, chunks = self.index, self._unread[::-1]
+        index, chunks = reader.index, reader.unread[::-1]
         decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
-        self._unread = []
+        reader.unread.clear()
         return StreamBlock(self.event_id or "", index, decoded)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
@@ -106,6 +107,18 @@ async def test_a_read_of_the_log_is_not_broken_off() -> None:
     async with behind_the_window() as (backend, stream):
         backend.seconds = 0.1
         assert [chunk async for block in stream.blocks(heartbeat=_SOON) for chunk in block.chunks] == ["a", "b"]
+
+
+async def test_a_stream_that_is_closed_in_a_read_of_the_log_just_ends() -> None:
+    """There is no sign of life for somebody who is gone."""
+    async with behind_the_window() as (backend, stream):
+        backend.seconds = 0.1
+        blocks = stream.blocks(heartbeat=_SOON)
+        reading = asyncio.ensure_future(anext(blocks, None))
+        await anyio.sleep(0.02)
+        await stream.aclose()
+        assert await reading is None
+        assert stream.index == 0
 
 
 async def test_heartbeats_while_the_store_is_away() -> None:

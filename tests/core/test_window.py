@@ -116,6 +116,21 @@ def test_garbage_collector_has_nothing_to_walk_through() -> None:
         assert len(gc.get_objects()) - before < 100
 
 
+def test_piece_that_is_too_large() -> None:
+    """It goes with what comes next, and does not stay until that fills the window; after an outage neither."""
+    window = Window(0, 1000)
+    window.offer(0, ["0"], 10**6)
+    window.offer(1, ["1"], 1)
+    assert window.chunks_from(0) == []
+    window.max_bytes = 10**6
+    for index in range(2, 500):
+        window.offer(index, [str(index)], 36)
+    assert window.start == 1
+    window.max_bytes = 1000
+    window.offer(500, ["500"], 36)
+    assert (window.stop - window.start) * 100 <= 1100
+
+
 @given(st.lists(st.integers(1, 4), max_size=30), st.integers(0, 100), st.integers(1, 2000))
 def test_every_chunk_that_is_here_is_found(counts: list[int], start: int, max_bytes: int) -> None:
     """From each index, from the window's start to its end, come all chunks to the end; from before it, none."""

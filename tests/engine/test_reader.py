@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import weakref
 from collections.abc import Coroutine
 from typing import Any
@@ -16,12 +17,21 @@ from resumable_stream._core.packing import pack
 from resumable_stream._engine.feed import Feed
 from resumable_stream._engine.reader import Reader
 from resumable_stream.backends.memory import MemoryBackend
-from resumable_stream.types import Append, Claim, End, Page
+from resumable_stream.types import Append, Claim, End, Page, RawChunk
 from tests.streams import Tap, collect, factory_of
 
 
 def ignore(reader: Reader) -> None:
     """Take it back."""
+
+
+async def fetched(reader: Reader, deadline: float = math.inf) -> list[RawChunk] | None:
+    """What a fetch brings; ``None`` after the last."""
+    if not await reader.fetch(deadline):
+        return None
+    chunks = reader.unread[::-1]
+    reader.unread.clear()
+    return chunks
 
 
 async def test_reader_that_the_log_brought_past_the_window() -> None:
@@ -37,13 +47,13 @@ async def test_reader_that_the_log_brought_past_the_window() -> None:
     chunks: list[object] = []
     with anyio.fail_after(5):
         while len(chunks) < 4:  # the page has all four, though the feed has heard of two
-            chunks += await reader.next_chunks() or []
+            chunks += await fetched(reader) or []
         with anyio.move_on_after(0.01):
-            await reader.next_chunks()
+            await fetched(reader)
         for index in range(2, 5):  # now the feed hears of them, and of one more, and drops each for the next
             feed.offer(index, [str(index)], 1)
         feed.finish(End(StreamState.DONE))
-        while more := await reader.next_chunks():
+        while more := await fetched(reader):
             chunks += more
     assert chunks == list("01234")
 
@@ -59,10 +69,10 @@ async def test_what_is_there_comes_before_the_word_that_nothing_is() -> None:
     reader = make_reader()
     past = anyio.current_time() - 1
     reader.feed.offer(0, ["a"], 1)
-    assert await reader.next_chunks(past) == ["a"]
-    assert await reader.next_chunks(past) == []
+    assert await fetched(reader, past) == ["a"]
+    assert await fetched(reader, past) == []
     reader.feed.call(reader)  # nobody waits
-    waiting = asyncio.ensure_future(reader.next_chunks(anyio.current_time() + 0.01))
+    waiting = asyncio.ensure_future(fetched(reader, anyio.current_time() + 0.01))
     await asyncio.sleep(0)
     reader.feed.offer(1, ["b"], 1)
     reader._on_alarm()
@@ -86,7 +96,7 @@ async def test_readers_that_leave_while_all_are_called() -> None:
             super().set_result(result)
 
     reader.feed._waiting[object()] = Collecting()
-    waiting = [asyncio.ensure_future(each.next_chunks()) for each in (reader, *others)]
+    waiting = [asyncio.ensure_future(fetched(each)) for each in (reader, *others)]
     await asyncio.sleep(0)
     reader.feed.offer(0, ["a"], 1)
     assert await asyncio.gather(*waiting) == [["a"], None, None, ["a"]]
@@ -96,8 +106,8 @@ async def test_alarm_of_an_earlier_read_is_not_set_anew_for_one_without_a_deadli
     """It would be set for ever."""
     reader = make_reader()
     with anyio.move_on_after(0.001):
-        await reader.next_chunks(anyio.current_time() + 60)
-    waiting = asyncio.ensure_future(reader.next_chunks())
+        await fetched(reader, anyio.current_time() + 60)
+    waiting = asyncio.ensure_future(fetched(reader))
     await asyncio.sleep(0)
     reader._on_alarm()
     assert reader._alarm is None

@@ -208,8 +208,24 @@ async def test_lag(store: Store) -> None:
         assert slow is not None
         assert [chunk async for chunk in fast] == ["a", "b", "c"]
         assert notes.samples[0]().lag == 3
-        assert [chunk async for chunk in slow] == ["a", "b", "c"]
+        assert await anext(slow) == "a"
+        assert notes.samples[0]().lag == 2  # although this process has fetched all three for it
+        assert [chunk async for chunk in slow] == ["b", "c"]
         await until(lambda: notes.samples[0]() == Activity(0, 0, 0, 0, 3))
+
+
+async def test_reader_that_is_forgotten() -> None:
+    """A reader was handed what somebody took from it, and not what was fetched for it."""
+    notes = Notes()
+    async with ResumableStreamContext(MemoryBackend(MemoryStore()), observer=notes) as context:
+        fast, slow = await context.resumable_stream("s", abc), await context.resumable_stream("s", abc)
+        assert fast is not None
+        assert slow is not None
+        assert [chunk async for chunk in fast] == ["a", "b", "c"]
+        assert await anext(slow) == "a"
+        del slow
+        await until(lambda: ("read", "s", 1) in notes.calls)
+        assert [call for call in notes.calls if call[0] == "read"] == [("read", "s", 3), ("read", "s", 1)]
 
 
 async def test_outage() -> None:

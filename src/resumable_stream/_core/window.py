@@ -23,8 +23,9 @@ class _Segment(NamedTuple):
 class Window:
     """A gapless range of chunks that grows at the end and forgets at the start.
 
-    It has at least the latest ``max_bytes`` and at most an eighth more, or all there are, or the latest that came
-    together, whatever their size.
+    It has at least the latest ``max_bytes``, or all there are, and not much more: what is forgotten goes by the
+    sixteenth, or by what came in one piece if that is larger. A piece that is too large by itself stays only while it
+    is the latest.
     """
 
     # Few and plain objects. The garbage collector comes once in 700 lists or tuples that stay, and now and again it
@@ -85,10 +86,13 @@ class Window:
         self._older, self._older_size = [], 0
 
     def _begin_segment(self, size: int) -> None:
-        """Make room for ``size`` bytes."""
+        """Have what comes, which has ``size`` bytes, in a list of its own, and drop what is not needed any more."""
         if self._chunks:
             self._older.append(_Segment(self._first, self._chunks, self._size))
             self._older_size += self._size
         self._first, self._chunks, self._size = self.stop, [], 0
-        while self._older and self._older_size - self._older[0].size + size >= self.max_bytes:
+        while self._older and self._is_needless(self._older[0], size):
             self._older_size -= self._older.pop(0).size
+
+    def _is_needless(self, oldest: _Segment, size: int) -> bool:
+        return oldest.size > self.max_bytes or self._older_size - oldest.size + size >= self.max_bytes

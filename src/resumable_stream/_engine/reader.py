@@ -17,7 +17,6 @@ from ..exceptions import (
     InvalidPositionError,
     PublisherFailedError,
     PublisherLostError,
-    ResumableStreamError,
     StreamGoneError,
 )
 from ..types import End, RawChunk, StreamInfo, StreamState
@@ -48,8 +47,9 @@ class Reader:
         give_back: Callable[[Reader], None],
     ) -> None:
         self.feed: Feed = feed
-        self.index: int = index
-        """Index of the next chunk, which may be set where nobody is reading."""
+        self.unread: list[RawChunk] = []
+        """Chunks that were fetched and not yet handed on, the next one last. To be taken from its end."""
+        self._fetched = index
         self._backend = backend
         self._page_bytes = page_bytes
         self._next_page_bytes = min(page_bytes, _FIRST_PAGE_BYTES)
@@ -59,55 +59,59 @@ class Reader:
         self._away_since: float | None = None
         self._deadline = math.inf
         self._is_late = False
-        """Whether it is past the deadline of the read that is under way."""
+        """Whether it is past the deadline of the fetch that is under way."""
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = math.inf
-        self._is_reading = False
+        self._is_fetching = False
         self._is_closed = False
 
-    async def next_chunks(self, deadline: float = math.inf) -> list[RawChunk] | None:
-        """Return the next chunks in a list of the caller's own, or ``None`` after the last.
+    @property
+    def index(self) -> int:
+        """Index of the next chunk: how many come before it."""
+        return self._fetched - len(self.unread)
+
+    async def fetch(self, deadline: float = math.inf) -> bool:
+        """Get the next chunks, when all others were taken; return whether there are any, or may be later.
 
         Args:
-            deadline: When to return an empty list, if there are none, on the event loop's clock. A read of the log is
+            deadline: When to return without chunks, if there are none, on the event loop's clock. A read of the log is
                 not broken off for that.
 
         Raises:
-            PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were returned.
+            PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were fetched.
             StreamGoneError: The chunks that should be next are not in the store any more.
-            BackendError: The store cannot be read, and was not back in time. A new reader can go on, from ``index``.
-            ConcurrentReadError: Another task is reading.
+            BackendError: The store cannot be read, and was not back in time. Reading may go on.
+            ConcurrentReadError: Another task is fetching.
         """
-        if self._is_reading and not self._is_closed:
+        if self._is_fetching and not self._is_closed:
             raise ConcurrentReadError("another task is reading from this stream object")
-        self._is_reading = True
+        self._is_fetching = True
         self._deadline, self._is_late = deadline, False
         feed = self.feed
         try:
             while not self._is_closed:
-                if self.index < feed.window.stop:
+                if self._fetched < feed.window.stop:
                     # The log has them if this reader is so far behind that the window has dropped them.
-                    chunks = feed.window.chunks_from(self.index) or await self._read_page()
-                    if chunks and not self._is_closed:
-                        self.index += len(chunks)
-                        return chunks
-                    if anyio.current_time() >= deadline:
-                        return []
+                    chunks = feed.window.chunks_from(self._fetched) or await self._read_page()
+                    if (chunks or anyio.current_time() >= deadline) and not self._is_closed:
+                        self._fetched += len(chunks)
+                        chunks.reverse()
+                        self.unread = chunks
+                        return True
                 elif feed.is_over:
+                    self.give_back()
                     self._raise_end()
                     break
                 elif self._is_late:
-                    return []
+                    return True
                 else:
                     await self._change()
-        except ResumableStreamError:
-            if feed.is_over:
-                self.give_back()
+        except StreamGoneError:
+            self.give_back()
             raise
         finally:
-            self._is_reading = False
-        self.give_back()
-        return None
+            self._is_fetching = False
+        return False
 
     @property
     def is_held(self) -> bool:
@@ -115,9 +119,11 @@ class Reader:
         return self._give_back is not None
 
     def close(self) -> None:
-        """Have a read that waits, and any later one, return ``None``."""
+        """Have a fetch that waits, and any later one, find that there is no more; stay where it is. Give it back."""
+        self._fetched, self.unread = self.index, []
         self._is_closed = True
         self.feed.call(self)
+        self.give_back()
 
     def give_back(self) -> None:
         """Take note that nobody reads any more, and let go of what is only needed while somebody does."""
@@ -132,26 +138,23 @@ class Reader:
             self._alarm.cancel()
             self._alarm, self._alarm_at = None, math.inf
 
-    async def skip_characters(self, count: int, stop: int) -> list[RawChunk]:
-        """Read past ``count`` characters, all before index ``stop``; return what was read beyond them.
+    async def skip_characters(self, count: int, stop: int) -> None:
+        """Read past ``count`` characters, all before index ``stop``; of the chunk that they end in, keep the rest.
 
         Raises:
             InvalidPositionError: There are not so many, or the chunks are no text.
         """
         while count > 0 and self.index < stop:
-            chunks = await self.next_chunks()
-            assert chunks is not None, "these chunks are logged"
-            for at, chunk in enumerate(chunks):
-                if not isinstance(chunk, str):
-                    raise InvalidPositionError("only text has characters to skip")
-                if count < len(chunk):
-                    return [chunk[count:], *chunks[at + 1 :]]
-                count -= len(chunk)
-                if count == 0:
-                    return chunks[at + 1 :]
+            if not self.unread:
+                await self.fetch()
+            chunk = self.unread.pop()
+            if not isinstance(chunk, str):
+                raise InvalidPositionError("only text has characters to skip")
+            if count < len(chunk):
+                self.unread.append(chunk[count:])
+            count -= len(chunk)
         if count > 0:
             raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
-        return []
 
     def _change(self) -> asyncio.Future[None]:
         """Return what is done when something has changed since this call, or at the deadline."""
@@ -180,7 +183,7 @@ class Reader:
         """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little, and return none."""
         was_published_here = self.feed.is_published_here
         try:
-            page = await self._backend.read(self.feed.stream_id, self.index, self._next_page_bytes)
+            page = await self._backend.read(self.feed.stream_id, self._fetched, self._next_page_bytes)
         except BackendUnavailableError as error:
             await self._wait_for_store(error)
             return []
@@ -192,7 +195,7 @@ class Reader:
             await self._wait_for_log(page.info, was_published_here)
             return []
         self._next_page_bytes = self._page_bytes
-        return chunks_of(self.feed.stream_id, page.entries, self.index)
+        return chunks_of(self.feed.stream_id, page.entries, self._fetched)
 
     async def _wait_for_store(self, error: BackendUnavailableError) -> None:
         """Wait before it is asked again. How long it is away is counted over calls that are cancelled, too.
@@ -215,7 +218,7 @@ class Reader:
         """
         if info.end is not None:
             self._raise_if_bad(info.end)
-        if info.length > self.index or not was_published_here:
+        if info.length > self._fetched or not was_published_here:
             raise StreamGoneError(self.feed.stream_id)
         await anyio.sleep(_LOG_INTERVAL)
 

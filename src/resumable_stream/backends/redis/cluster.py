@@ -117,7 +117,8 @@ class ClusterServers(Servers):
         if answers and all(isinstance(answer, Exception) for answer in answers.values()):
             raise answers[0]
         ordered = [answers[number] for number in range(len(runs))]
-        return [answer if isinstance(answer, Exception) else answer[1:] for answer in ordered]  # the number is 0
+        # What the script says of a run with one append begins with its number, which is 0.
+        return [answer if isinstance(answer, Exception) else answer[1:] for answer in ordered]
 
     @override
     async def subscribe(self, channel: str, on_push: OnPush) -> None:

@@ -12,18 +12,14 @@ local ACCEPTED, FENCED, GONE, MISPLACED, UNUSABLE = 0, 1, 2, 3, 4
 local now = clock()
 local now_text = integer(now)
 
--- Times are compared as text, where that can be: making numbers of text, and text of numbers, is slow.
-local function second_of(time)
-  return string.sub(time, 1, -4)
-end
-
--- Most streams have the same lease: what follows from it is made once for all of them.
+-- Times are compared as text, where that can be: making numbers of text, and text of numbers, is slow. Most streams have the
+-- same lease, so what follows from it is made once for all of them.
 local leases = {}
 local function lease_of(text)
   local lease = leases[text]
   if not lease then
     local leased_until = integer(now + text)
-    lease = {ms = tonumber(text), leased_until = leased_until, second = second_of(leased_until)}
+    lease = {ms = tonumber(text), leased_until = leased_until, renewal = renewal_of(leased_until)}
     leases[text] = lease
   end
   return lease
@@ -47,7 +43,7 @@ local function accept(meta, log, channel, leased_until, lease, created_at, next_
   end
   if ending == '' then
     redis.call('HSET', meta, 'head', next_head, 'leased_until', lease.leased_until)
-    if second_of(leased_until) ~= lease.second or string.sub(id, 1, 2) == '0-' then -- which is the log's first entry
+    if renewal_of(leased_until) ~= lease.renewal or string.sub(id, 1, 2) == '0-' then -- which is the log's first entry
       expire_as_agreed(meta, log, lease.ms + RENEWAL)
     end
   else

@@ -17,6 +17,9 @@
 --   t                              when it was logged, in ms since created_at: a small number takes little room
 
 local RENEWAL = 1000 -- ms within which an append renews the expiries, which saves most appends three commands; they allow for it
+local function renewal_of(time) -- in which of these it is, by a time's text without its last three digits
+  return string.sub(time, 1, -4)
+end
 local GRACE = 60000 -- entries outlive the retention by this, in ms, for readers who joined before
 
 local function clock()

@@ -3,7 +3,7 @@
 -- KEYS  1 record  2 log
 -- ARGV  1 index of that chunk  2 how many bytes of payload end the page  3 how many entries end it
 -- Returns {description, {id, payload, id, payload, ...}, when each was logged: numbers of ms since created_at in one text,
---       since many small replies would take as long as the payloads. -1: an older version of this package did not say}
+--       since many small replies would take as long as the payloads. -1: it does not say}
 
 local MAX_STEP = 512 -- entries per XRANGE
 local log, max_bytes, max_entries = KEYS[2], tonumber(ARGV[2]), tonumber(ARGV[3])
