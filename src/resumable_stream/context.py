@@ -125,7 +125,7 @@ class ResumableStreamContext:
             drain_timeout=_seconds(settings, "drain_timeout", 10.0),
             call_timeout=_seconds(settings, "call_timeout", 10.0, minimum=0.1),
             outage_timeout=outage_timeout,
-            linger=_seconds(settings, "linger", 0.002, maximum=min(_MAX_LINGER, lease / 10, outage_timeout / 10)),
+            linger=_seconds(settings, "linger", 0.004, maximum=min(_MAX_LINGER, lease / 10, outage_timeout / 10)),
         )
         if not isinstance(backend, StreamBackend):
             backend = _redis_backend(backend, key_prefix)

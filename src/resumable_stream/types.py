@@ -299,8 +299,8 @@ class Limits:
     pending_chunks: int = 1024
     """The same, counted in chunks."""
     window_bytes: int = 256 * 1024
-    """Latest chunks of one live stream that are kept in memory, counted with 64 bytes for each chunk's own object. A
-    reader further behind reads on from the log."""
+    """Latest chunks of one live stream that are kept in memory, and some more, as they are forgotten by the sixteenth.
+    Counted with 64 bytes for each chunk's own object. A reader further behind reads on from the log."""
     outage_bytes: int = 64 * 1024 * 1024
     """Chunks of all streams of this context that are kept while the store is away. A stream for which there is no room
     goes on for the readers in this process, who are told at its end, and has failed for all others."""

@@ -26,7 +26,7 @@ _ACCEPTED, _UNAVAILABLE = AppendStatus.ACCEPTED, AppendStatus.UNAVAILABLE
 """Looked up once: some Pythons take long to find a member of an enumeration."""
 _MAX_APPENDS = 128
 _MAX_BYTES = 1024 * 1024
-_MANY_CHUNKS = 32
+_MANY_CHUNKS = 128
 _MANY_BYTES = 32 * 1024
 """What has that many is worth a call of its own: no other waits for more to come."""
 _TICK = 0.25
