@@ -10,6 +10,7 @@ from ..types import RawChunk
 _CHUNK_OVERHEAD = 64
 """Roughly what Python needs for a short string besides its characters, in bytes."""
 _SEGMENTS = 16
+"""In how many lists a full window is kept: the oldest is forgotten as a whole."""
 
 
 class _Segment(NamedTuple):

@@ -122,7 +122,6 @@ class Reader:
         """Have a fetch that waits, and any later one, find that there is no more; stay where it is. Give it back."""
         self._fetched, self.unread = self.index, []
         self._is_closed = True
-        self.feed.call(self)
         self.give_back()
 
     def give_back(self) -> None:
@@ -145,8 +144,8 @@ class Reader:
             InvalidPositionError: There are not so many, or the chunks are no text.
         """
         while count > 0 and self.index < stop:
-            if not self.unread:
-                await self.fetch()
+            if not self.unread and not await self.fetch():
+                break
             chunk = self.unread.pop()
             if not isinstance(chunk, str):
                 raise InvalidPositionError("only text has characters to skip")

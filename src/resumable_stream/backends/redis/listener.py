@@ -21,6 +21,7 @@ _logger = logging.getLogger("resumable_stream")
 
 _CONFIRM_TIMEOUT = 5.0
 _SILENCE, _PING_TIMEOUT = 2.5, 5.0
+"""Seconds. It is looked this often whether anything was heard, so a server is asked after one to two silences."""
 _BACKOFF_START, _BACKOFF_MAX = 0.05, 1.0
 
 

@@ -308,7 +308,7 @@ function draw({ stream, now, marks, takeovers, is_complete: isComplete }) {
 function legend(stream, timed, marks, isComplete) {
   const entries = marks.reduce((sum, mark) => sum + mark[5], 0);
   let text = `Chunks over time: the curve is how many were logged, each tick below is when some came (${many(entries, 'entry', 'entries')} in all).`;
-  if (timed.length < marks.length) text += ' Of some it is not known when they came: an older version logged them.';
+  if (timed.length < marks.length) text += ' Of some it is not known when they came.';
   if (!isComplete) text += ' The log is still being read.';
   say(by('legend'), text);
 }

@@ -127,6 +127,39 @@ class LogTests:
         assert [answer.status is AppendStatus.ACCEPTED for answer in answers] == [True, True, False, True, True]
         assert read == [["s0"], ["s1"], [], ["s3"], ["s4"]]
 
+    async def test_each_answer_of_a_call_is_about_its_own_append(self, harness: BackendHarness) -> None:
+        """Chunks, ends, both, renewals, stops and refusals of all kinds in one call, and none takes another's place."""
+        async with harness.open() as backend:
+            infos = {name: await create(backend, name) for name in "abcdefgh"}
+            await backend.request_stop("c", "enough")
+            await backend.delete("e")
+            appends = {
+                "a": make_append(infos["a"], 0, ["a"]),
+                "b": make_append(infos["b"], 0, ["b", "b"], DONE),
+                "c": make_append(infos["c"], 0, ["c"]),
+                "d": make_append(infos["d"], 3, ["d"]),
+                "e": make_append(infos["e"], 0, ["e"]),
+                "f": make_append(infos["f"], 0, [], End(StreamState.FAILED, "E", "no")),
+                "g": make_append(infos["g"], 0, []),
+                "h": make_append(infos["h"], 0, ["h"]),
+            }
+            answers = dict(zip(appends, await backend.append([*appends.values()]), strict=True))
+            read = {name: await backend.read(name, 0, ENOUGH) for name in appends}
+        accepted = {"a": 1, "b": 2, "c": 1, "f": 0, "g": 0, "h": 1}
+        refused = {name: answer.status for name, answer in answers.items() if name not in accepted}
+        assert refused == {"d": AppendStatus.MISPLACED, "e": AppendStatus.GONE}
+        for name, length in accepted.items():
+            assert answers[name] == Appended(AppendStatus.ACCEPTED, length, "enough" if name == "c" else "")
+        assert {name: page.info.state for name, page in read.items() if page is not None and page.info.end} == {
+            "b": StreamState.DONE,
+            "f": StreamState.FAILED,
+        }
+        assert {name: chunks_of(page) for name, page in read.items() if page is not None} == {
+            **{name: [] for name in "dfg"},
+            **{name: [name] for name in "ach"},
+            "b": ["b", "b"],
+        }
+
     async def test_many_calls_at_once(self, harness: BackendHarness) -> None:
         """Calls from many tasks at once do not get in each other's way: each gets the answer to its own."""
         answers: dict[str, Appended] = {}
