@@ -261,9 +261,11 @@ async def test_waiting_for_a_server_that_is_silent(
 
 
 async def test_cancelled_call_leaves_no_reply_behind(one_store: InRedis, proxy: TcpProxy) -> None:
-    """The reply to a call that was cancelled is not taken for that to the next."""
+    """The reply to a call that was cancelled is not taken for that to the next, and costs no connection."""
     async with connected(backend_through(proxy, one_store)) as backend:
         info = await create(backend)
+        await append(backend, info, 0, [])
+        before = proxy.connections
         proxy.delay = 0.02
         for number in range(3):
             with anyio.move_on_after(0.01):
@@ -274,6 +276,52 @@ async def test_cancelled_call_leaves_no_reply_behind(one_store: InRedis, proxy: 
             page = await backend.read("s", 0, 0)
             assert page is not None
             assert page.info.length == number + 1
+        assert proxy.connections == before
+
+
+async def test_appends_do_not_wait_for_each_other(one_store: InRedis, proxy: TcpProxy) -> None:
+    """Several calls are on their way on one connection. Where that breaks, all are repeated, and log nothing twice."""
+    names = [f"s{number}" for number in range(5)]
+    async with connected(backend_through(proxy, one_store)) as backend, one_store.open() as other:
+        infos = [await create(backend, name) for name in names]
+        await append(backend, infos[0], 0, [])
+        before = proxy.connections
+        proxy.delay = 0.1
+        started = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for info in infos:
+                tasks.start_soon(append, backend, info, 0, [f"a of {info.stream_id}"])
+        assert anyio.current_time() - started < 0.35  # there and back takes 0.2
+        assert proxy.connections == before
+        async with anyio.create_task_group() as tasks:
+            for info in infos:
+                tasks.start_soon(append, backend, info, 1, [f"b of {info.stream_id}"])
+            await anyio.sleep(0.15)  # all have been done, and nobody here knows
+            await proxy.cut()
+        assert proxy.connections == before + 2  # that which listens, too
+        for name in names:
+            assert chunks_of(await other.read(name, 0, 1000)) == [f"a of {name}", f"b of {name}"]
+
+
+async def test_time_of_who_waits_in_line(one_store: InRedis) -> None:
+    """A server that takes its time for one command after the other answers in time, if it does so for each."""
+    made = Connections.of_pool(Redis.from_url(one_store.url).connection_pool)
+    connection = DirectConnection(made.connect, 0.4)
+
+    async def wait(seconds: str) -> None:
+        assert await connection.execute(("BLPOP", f"{one_store.prefix}:nothing", seconds)) == [None]
+
+    try:
+        started = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(wait, "0.2")
+        assert anyio.current_time() - started > 0.7
+        with pytest.raises(TimeoutError):
+            await wait("0.6")
+        assert await connection.execute(("ECHO", "after it")) == [b"after it"]
+    finally:
+        await connection.aclose(connections.make_closed_error)
 
 
 async def test_four_connections(redis_store: InRedis) -> None:

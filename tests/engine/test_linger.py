@@ -14,6 +14,7 @@ from typing_extensions import override
 from resumable_stream import BackendError, InvalidSettingError, Limits, ResumableStreamContext, StreamState
 from resumable_stream._engine.flusher import Flusher
 from resumable_stream._engine.reporter import Reporter
+from resumable_stream.abc import StreamBackend
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.types import Append, Appended, AppendStatus
 from tests.streams import Tap, collect, take
@@ -120,16 +121,17 @@ class AcceptingBackend(MemoryBackend):
         return [Appended(AppendStatus.ACCEPTED)] * len(appends)
 
 
-@asynccontextmanager
-async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Callable[[], Waiting]]:
-    """A flusher with a very long linger, which has appended chunks of so many bytes, for each stream a list of them."""
-
+def _flusher(backend: StreamBackend, limits: Limits, linger: float) -> Flusher:
     def nothing() -> None:
         pass
 
-    flusher = Flusher(
-        AcceptingBackend(), limits, linger=1000.0, on_trouble=nothing, on_recovery=nothing, reporter=Reporter(None)
-    )
+    return Flusher(backend, limits, linger=linger, on_trouble=nothing, on_recovery=nothing, reporter=Reporter(None))
+
+
+@asynccontextmanager
+async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Callable[[], Waiting]]:
+    """A flusher with a very long linger, which has appended chunks of so many bytes, for each stream a list of them."""
+    flusher = _flusher(AcceptingBackend(), limits, linger=1000.0)
 
     def schedule(chunks: Sequence[int] = (1,)) -> Waiting:
         waiting = Waiting(Append("s", "gen", 1, 0, len(chunks), b"x" * sum(chunks)))
@@ -170,3 +172,49 @@ async def test_what_waits_for_more(sizes: list[list[int]], limits: Limits, waits
             with anyio.move_on_after(0.05 if waits else math.inf):
                 await schedule().is_made.wait()
                 assert not waits
+
+
+class SlowBackend(MemoryBackend):
+    """Has each call wait to be let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[list[str], anyio.Event]] = []
+
+    @override
+    async def append(self, appends: Sequence[Append]) -> list[Appended]:
+        may_go = anyio.Event()
+        self.calls.append(([append.stream_id for append in appends], may_go))
+        await may_go.wait()
+        return [Appended(AppendStatus.ACCEPTED)] * len(appends)
+
+
+async def test_two_calls_are_under_way_at_most() -> None:
+    """What comes while one call is under way goes with a second one. What comes then waits until either is answered."""
+    backend = SlowBackend()
+    scheduled: dict[str, Waiting] = {}
+    async with anyio.create_task_group() as tasks:
+        flusher = _flusher(backend, Limits(), linger=0.0)
+        tasks.start_soon(flusher.run)
+
+        async def schedule(*names: str) -> None:
+            for name in names:
+                scheduled[name] = Waiting(Append(name, "gen", 1, 0, 1, b"x"))
+                flusher.schedule(scheduled[name])
+            await anyio.wait_all_tasks_blocked()
+
+        for names in ("ab", "c", "d", "e"):
+            await schedule(*names)
+        assert [names for names, _ in backend.calls] == [["a", "b"], ["c"]]
+        backend.calls[1][1].set()
+        await anyio.wait_all_tasks_blocked()
+        assert [name for name, one in scheduled.items() if one.is_made.is_set()] == ["c"]
+        await schedule("f")
+        assert [names for names, _ in backend.calls] == [["a", "b"], ["c"], ["d", "e"]]
+        backend.calls[0][1].set()
+        backend.calls[2][1].set()
+        await anyio.wait_all_tasks_blocked()
+        backend.calls[3][1].set()
+        await anyio.wait_all_tasks_blocked()
+        assert all(one.is_made.is_set() for one in scheduled.values())
+        tasks.cancel_scope.cancel()

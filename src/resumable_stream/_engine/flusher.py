@@ -24,6 +24,8 @@ _logger = logging.getLogger("resumable_stream")
 
 _ACCEPTED, _UNAVAILABLE = AppendStatus.ACCEPTED, AppendStatus.UNAVAILABLE
 """Looked up once: some Pythons take long to find a member of an enumeration."""
+_CALLS = 2
+"""How many are under way at the same time: while the store works at one, the next is made."""
 _MAX_APPENDS = 128
 _MAX_BYTES = 1024 * 1024
 _MANY_CHUNKS = 128
@@ -56,11 +58,12 @@ class Appender(Protocol):
 
 
 class Flusher:
-    """Sends what is ready, for all streams together, as soon as what was sent before is answered.
+    """Sends what is ready, for all streams together.
 
-    What comes alone goes at once. What comes while an append is in flight, or while the last one is too recent, goes
-    together: sending, answering, and telling others cost much the same for one chunk and for ten. What could not be
-    sent is repeated by a task of its own, so that a part of the store that is away holds up no other.
+    What comes alone goes at once. What comes while the last call is too recent, or while enough calls are under way,
+    goes together: sending, answering, and telling others cost much the same for one chunk and for ten. Of one stream
+    there is one append under way. What could not be sent is repeated by a task of its own, so that a part of the store
+    that is away holds up no other.
 
     Args:
         backend: Where to.
@@ -92,10 +95,12 @@ class Flusher:
         self._ready: deque[Appender] = deque()
         self._unavailable: dict[Appender, Append] = {}
         self._backoff = Backoff()
+        self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_retry: anyio.Event | None = None
         self._next_at = -math.inf
-        self._unanswered_ticks: int | None = None
+        self._calls_under_way = 0
+        self._unanswered_ticks = 0
         self._ticked_at = self._awake_since = -math.inf
         self._is_in_trouble = False
         self._is_closed = False
@@ -115,14 +120,9 @@ class Flusher:
     async def run(self) -> None:
         """Append until cancelled. Whoever waits then, or comes later, is told that it is too late."""
         try:
-            while True:
-                while not self._ready:
-                    self._wake.clear()
-                    await self._wake.wait()
-                delay = self._next_at - time.monotonic()
-                if delay > 0:
-                    await asyncio.sleep(delay)
-                await self._flush()
+            async with anyio.create_task_group() as calls:
+                for _ in range(_CALLS):
+                    calls.start_soon(self._flush_in_turn)
         finally:
             self._is_closed = True
             waiting = [*self._ready, *self._unavailable]
@@ -150,17 +150,29 @@ class Flusher:
         while True:
             await anyio.sleep(_TICK)
             self._note_tick()
-            if self._unanswered_ticks is not None:
+            if self._calls_under_way:
                 self._unanswered_ticks += 1
                 if self._unanswered_ticks > _PATIENCE:
                     self._note_trouble()
                     self._on_trouble()
 
-    async def _flush(self) -> None:
-        sent_at = time.monotonic()
-        appenders, appends = self._take(sent_at)
+    async def _flush_in_turn(self) -> None:
+        """Send what is ready, while others wait for answers, until cancelled."""
+        while True:
+            async with self._turn:
+                while not self._ready:
+                    self._wake.clear()
+                    await self._wake.wait()
+                delay = self._next_at - time.monotonic()
+                if delay > 0:
+                    await asyncio.sleep(delay)
+                sent_at = time.monotonic()
+                appenders, appends = self._take(sent_at)
+            await self._flush(appenders, appends, sent_at)
+
+    async def _flush(self, appenders: list[Appender], appends: list[Append], sent_at: float) -> None:
         failure = _closed()
-        self._unanswered_ticks = 0
+        self._calls_under_way += 1
         try:
             answers = await self._backend.append(appends)
             _check_number(answers, appends)
@@ -174,7 +186,8 @@ class Flusher:
             self._on_answers(appenders, appends, answers, sent_at)
             appenders.clear()
         finally:  # cancelled, too
-            self._unanswered_ticks = None
+            self._calls_under_way -= 1
+            self._unanswered_ticks = 0
             for appender in appenders:
                 appender.on_unreachable(failure)
 

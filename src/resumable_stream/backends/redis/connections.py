@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -112,108 +113,133 @@ class Channel(Protocol):
         """
 
 
-class DirectConnection:
-    """One connection, for one packet of commands after the other, without what a pool and a client add to each.
+class _Packet:
+    """Commands that were sent, and what has come of their replies."""
 
-    It connects when it is needed. A packet is repeated once, at once, where the connection broke under it, or leads to
-    what is no longer the master. That is safe only because every script can be repeated.
+    __slots__ = ("answer", "expected", "replies")
+
+    def __init__(self, expected: int, answer: asyncio.Future[list[Any]]) -> None:
+        self.expected = expected
+        self.answer = answer
+        self.replies: list[Any] = []
+
+
+class DirectConnection:
+    """One connection for many tasks, without what a pool and a client add to each command.
+
+    It connects when it is needed. A packet does not wait for the replies to those before it. One is repeated once, at
+    once, where the connection broke under it, or leads to what is no longer the master. That is safe only because every
+    script can be repeated.
     """
 
     def __init__(self, connect: Connect, timeout: float = REPLY_TIMEOUT) -> None:
         self._connect = connect
         self._timeout = timeout
         self._wire: Wire | None = None
-        self._turn = asyncio.Lock()
+        self._opening = asyncio.Lock()
         self._connecting = anyio.CancelScope()
-        self._replies: list[Any] = []
-        self._expected = 0
-        self._answer: asyncio.Future[list[Any]] | None = None
+        self._unanswered: deque[_Packet] = deque()
         self._due_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_given_up = False
         self._make_closed_error: Callable[[], Exception] | None = None
 
     async def execute(self, *commands: Command) -> list[Any]:
-        """Send commands, as `Channel` says. One task after the other, in the order of their calls."""
-        async with self._turn:
-            is_new = self._wire is None or self._is_given_up
-            try:
-                return await self._exchange(commands)
-            except (RedisConnectionError, ResponseError):
-                if is_new:
-                    raise
+        """Send commands, as `Channel` says. Cancelling it leaves them sent: their replies are thrown away."""
+        is_new = self._wire is None or self._is_given_up
+        try:
             return await self._exchange(commands)
+        except (RedisConnectionError, ResponseError):
+            if is_new:
+                raise
+        return await self._exchange(commands)
 
     async def aclose(self, make_error: Callable[[], Exception]) -> None:
         """Disconnect for good. Calls that are under way, and later ones, raise what ``make_error`` returns."""
         self._make_closed_error = make_error
         self.reconnect()
-        async with self._turn:
+        async with self._opening:
             await self._drop()
             if self._timer is not None:
                 self._timer.cancel()
 
     def reconnect(self) -> None:
-        """Give up the connection for another one. A packet that is under way is repeated on that."""
-        self._is_given_up = True
+        """Give up the connection for another one. Packets that are under way are repeated on that."""
         self._connecting.cancel()
-        self._fail(RedisConnectionError("given up"))
+        self._give_up(RedisConnectionError("given up"))
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        self._check_open()
         try:
-            if self._wire is None or self._is_given_up:
-                await self._drop()
-                self._wire = await self._open()
-            replies = await self._ask(self._wire, commands)
-            _check_master(replies)
-        except BaseException:
-            await self._drop()
+            return await self._ask(await self._usable_wire(), commands)
+        except Exception:
             self._check_open()
             raise
-        return replies
+
+    async def _usable_wire(self) -> Wire:
+        self._check_open()
+        if self._wire is None or self._is_given_up:
+            async with self._opening:
+                self._check_open()
+                if self._wire is None or self._is_given_up:  # else another task has made one meanwhile
+                    await self._drop()
+                    self._wire = await self._open()
+        return self._wire
 
     async def _open(self) -> Wire:
         self._is_given_up = False
         with anyio.move_on_after(self._timeout) as self._connecting:
-            return open_wire(await self._connect(), self._on_reply, self._on_end)
-        self._check_open()
+            return open_wire(await self._connect(), self._on_reply, self._give_up)
         raise RedisConnectionError("given up") if self._is_given_up else TimeoutError("no answer in time")
 
     async def _ask(self, wire: Wire, commands: Sequence[Command]) -> list[Any]:
         loop = asyncio.get_running_loop()
-        self._replies, self._expected, self._answer = [], len(commands), loop.create_future()
-        self._due_at = loop.time() + self._timeout
-        if self._timer is None:  # one for many packets: seldom does one wait so long that it matters
-            self._timer = loop.call_at(self._due_at, self._look_at_clock)
         try:
             wire.send(*commands)
-            return await self._answer
-        finally:
-            self._answer = None
+        except RedisConnectionError as error:
+            self._give_up(error)
+            raise
+        packet = _Packet(len(commands), loop.create_future())
+        if not self._unanswered:
+            self._due_at = loop.time() + self._timeout
+            if self._timer is None:  # one for many packets: seldom does one wait so long that it matters
+                self._timer = loop.call_at(self._due_at, self._look_at_clock)
+        self._unanswered.append(packet)
+        replies = await packet.answer
+        if (refusal := _refusal_of_replica(replies)) is not None:
+            if wire is self._wire:
+                self._give_up(RedisConnectionError("not the master any more"))
+            raise refusal
+        return replies
 
     def _on_reply(self, reply: Any) -> None:
-        self._replies.append(reply)
-        if len(self._replies) == self._expected and self._answer is not None and not self._answer.done():
-            self._answer.set_result(self._replies)
+        if self._is_given_up:
+            return
+        packet = self._unanswered[0]
+        packet.replies.append(reply)
+        if len(packet.replies) == packet.expected:
+            del self._unanswered[0]
+            if self._unanswered:
+                self._due_at = asyncio.get_running_loop().time() + self._timeout
+            if not packet.answer.done():
+                packet.answer.set_result(packet.replies)
 
-    def _on_end(self, error: Exception) -> None:
-        self._is_given_up = True  # whatever is asked next goes to another
-        self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+    def _give_up(self, error: Exception) -> None:
+        """Have whatever is asked next go to another connection, and tell those who wait for this one."""
+        self._is_given_up = True
+        while self._unanswered:
+            packet = self._unanswered.popleft()
+            if not packet.answer.done():
+                packet.answer.set_exception(error)
 
     def _look_at_clock(self) -> None:
         self._timer = None
-        if self._answer is None:
+        if not self._unanswered:
             return
         loop = asyncio.get_running_loop()
         if loop.time() < self._due_at:
             self._timer = loop.call_at(self._due_at, self._look_at_clock)
         else:
-            self._fail(TimeoutError("no answer in time"))
+            self._give_up(TimeoutError("no answer in time"))
 
     def _check_open(self) -> None:
         if self._make_closed_error is not None:
@@ -225,11 +251,12 @@ class DirectConnection:
             await wire.aclose()
 
 
-def _check_master(replies: Sequence[Any]) -> None:
-    """Raise a refusal for which not the command is to blame but the connection: it leads to a replica."""
+def _refusal_of_replica(replies: Sequence[Any]) -> ResponseError | None:
+    """Return a refusal for which not the command is to blame but the connection: it leads to a replica."""
     for reply in replies:
         if isinstance(reply, ResponseError) and is_read_only(reply):
-            raise reply
+            return reply
+    return None
 
 
 class Asking:

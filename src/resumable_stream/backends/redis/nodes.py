@@ -28,14 +28,14 @@ class Node:
         self._appending = DirectConnection(connect, replicas.reply_timeout)
         self._replicas = replicas
         self._patience = _PATIENCE + (replicas.timeout if replicas.number else 0)
-        self._late: asyncio.Task[list[Any]] | None = None
+        self._late: set[asyncio.Task[list[Any]]] = set()
 
     async def aclose(self, make_error: Callable[[], Exception]) -> None:
         """Disconnect for good. Calls that are under way raise what ``make_error`` returns."""
         await self._appending.aclose(make_error)
         await self.reading.aclose(make_error)
-        if self._late is not None:
-            await asyncio.wait([self._late])
+        if self._late:
+            await asyncio.wait(self._late)
 
     async def append(self, script: Script, calls: Sequence[ScriptCall], *, is_ask: bool) -> list[Any]:
         """Run the append script some times; return replies or errors.
@@ -43,7 +43,7 @@ class Node:
         A node that did not answer in time is not asked, nor waited for, until it answered or its connection was given
         up.
         """
-        if self._late is not None and not self._late.done():
+        if self._late:
             return [TimeoutError()] * len(calls)
         task = asyncio.create_task(self._append(script, calls, Asking(self._appending) if is_ask else self._appending))
         try:
@@ -55,7 +55,8 @@ class Node:
             raise
         if task.done():
             return task.result()
-        self._late = task
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
         return [TimeoutError()] * len(calls)
 
     async def _append(self, script: Script, calls: Sequence[ScriptCall], channel: Channel) -> list[Any]:

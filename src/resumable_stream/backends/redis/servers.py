@@ -59,8 +59,8 @@ class Servers(ABC):
     async def append(self, script: Script, shared: str, calls: Iterable[AppendCall]) -> Sequence[Any]:
         """Run the append script for many streams, with ``shared`` as the first argument of each run.
 
-        One task calls this at a time, and what it sends is not behind anything that `run` sends. Calls come one by one:
-        were they there all at once, the garbage collector would have to look through them.
+        May be called while it runs, for other streams. What it sends is not behind anything that `run` sends. Calls
+        come one by one: were they there all at once, the garbage collector would have to look through them.
 
         Returns:
             For each call, in order, nothing, if it was simply accepted; else its three values; or the error that kept
