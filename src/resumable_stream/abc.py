@@ -97,8 +97,8 @@ class StreamBackend(ABC):
         """Log chunks and record ends, of many streams at once. The answers are in the order of ``appends``.
 
         Each append is atomic for itself: its chunks, its end, the renewed lease and the push to subscribers happen
-        together or not at all. One that is refused does not keep the others from happening. There is at most one
-        append for a stream in a call.
+        together or not at all. One that is refused does not keep the others from happening. It may be called while it
+        runs, for other streams: of one stream, a process has at most one append under way.
 
         An append is *accepted* if the stream is running under its generation and epoch, the lease has not lapsed, and
         the log ends at ``first``. One without chunks and end renews the lease.

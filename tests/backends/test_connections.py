@@ -14,11 +14,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import Sentinel
 from redis.exceptions import AskError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resumable_stream import BackendError, BackendUnavailableError, ContextClosedError, InvalidSettingError
 from resumable_stream.backends.redis import RedisBackend, connections, listener
-from resumable_stream.backends.redis.connections import Connections, DirectConnection
+from resumable_stream.backends.redis.connections import Connections, DirectConnection, SharedConnections
 from resumable_stream.backends.redis.errors import Redirection, redirection_of, translated_errors
 from resumable_stream.testing import TcpProxy
 from resumable_stream.testing.backend_suite.harness import Pushes, append, chunks_of, create
@@ -232,9 +233,9 @@ async def test_server_that_is_silent(one_store: InRedis, proxy: TcpProxy) -> Non
     """A reply that does not come is not waited for without end, and the next call does not take it for its own."""
     async with connected(backend_through(proxy, one_store)) as backend:
         info = await create(backend)
-        await append(backend, info, 0, ["a"])
         assert isinstance(backend, RedisBackend)
         backend._servers._appending._timeout = 0.2  # type: ignore[attr-defined]
+        await append(backend, info, 0, ["a"])
         proxy.stall()
         with pytest.raises(BackendUnavailableError):
             await append(backend, info, 1, ["b"])
@@ -303,24 +304,88 @@ async def test_appends_do_not_wait_for_each_other(one_store: InRedis, proxy: Tcp
             assert chunks_of(await other.read(name, 0, 1000)) == [f"a of {name}", f"b of {name}"]
 
 
-async def test_time_of_who_waits_in_line(one_store: InRedis) -> None:
-    """A server that takes its time for one command after the other answers in time, if it does so for each."""
+@pytest.fixture
+async def direct(one_store: InRedis) -> AsyncIterator[DirectConnection]:
+    """A connection that waits for 0.4 s."""
     made = Connections.of_pool(Redis.from_url(one_store.url).connection_pool)
     connection = DirectConnection(made.connect, 0.4)
+    yield connection
+    await connection.aclose(connections.make_closed_error)
 
-    async def wait(seconds: str) -> None:
-        assert await connection.execute(("BLPOP", f"{one_store.prefix}:nothing", seconds)) == [None]
 
-    try:
-        started = anyio.current_time()
-        async with anyio.create_task_group() as tasks:
-            for _ in range(4):
-                tasks.start_soon(wait, "0.2")
-        assert anyio.current_time() - started > 0.7
+async def test_time_of_who_waits_in_line(one_store: InRedis, direct: DirectConnection) -> None:
+    """A server that takes its time for one command after the other answers in time, if it does so for each."""
+
+    async def wait() -> None:
+        assert await direct.execute(_blocked_for("0.2", one_store)) == [None]
+
+    started = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(wait)
+    assert anyio.current_time() - started > 0.7
+
+
+async def test_too_late_is_only_who_was_not_answered(one_store: InRedis, direct: DirectConnection) -> None:
+    """What waited behind a command that is not answered is repeated, on another connection."""
+
+    async def wait() -> None:
         with pytest.raises(TimeoutError):
-            await wait("0.6")
-        assert await connection.execute(("ECHO", "after it")) == [b"after it"]
+            await direct.execute(_blocked_for("5", one_store))
+
+    await direct.execute(("PING",))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        assert await direct.execute(("ECHO", "behind it")) == [b"behind it"]
+    with anyio.move_on_after(0.05):
+        await direct.execute(_blocked_for("5", one_store))
+    assert await direct.execute(("ECHO", "behind what was cancelled")) == [b"behind what was cancelled"]
+
+
+async def test_cancelled_call_holds_up_no_reader(one_store: InRedis) -> None:
+    """Who reads gets a connection on which no reply is to come, if there is one."""
+    shared = SharedConnections(Connections.of_pool(Redis.from_url(one_store.url).connection_pool).connect)
+    try:
+        with anyio.move_on_after(0.05):
+            await shared.execute(_blocked_for("5", one_store))
+        with anyio.fail_after(1):
+            for text in (b"a", b"b"):
+                assert await shared.execute(("ECHO", text)) == [text]
     finally:
+        await shared.aclose(connections.make_closed_error)
+
+
+def _blocked_for(seconds: str, store: InRedis) -> tuple[str, str, str]:
+    return "BLPOP", f"{store.prefix}:nothing", seconds
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["given up", "closed"])
+async def test_given_up_in_the_moment_in_which_it_is_made(one_store: InRedis, is_closed: bool) -> None:
+    """A connection that was made when nothing was left to cancel is not used, and no reply goes to another call."""
+    made = Connections.of_pool(Redis.from_url(one_store.url).connection_pool)
+    is_made, may_return = anyio.Event(), asyncio.get_running_loop().create_future()
+
+    async def connect() -> Any:
+        connection = await made.connect()
+        is_made.set()
+        await may_return
+        return connection
+
+    connection = DirectConnection(connect)
+    call = asyncio.create_task(connection.execute(("ECHO", "a")))
+    await is_made.wait()
+    may_return.set_result(None)
+    if is_closed:
+        with anyio.fail_after(1):
+            await connection.aclose(connections.make_closed_error)
+    else:
+        connection.reconnect()
+    with anyio.fail_after(1), pytest.raises(ContextClosedError if is_closed else RedisConnectionError):
+        await call
+    if not is_closed:
+        for text in (b"b", b"c"):
+            assert await connection.execute(("ECHO", text)) == [text]
         await connection.aclose(connections.make_closed_error)
 
 

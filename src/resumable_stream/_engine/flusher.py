@@ -25,7 +25,7 @@ _logger = logging.getLogger("resumable_stream")
 _ACCEPTED, _UNAVAILABLE = AppendStatus.ACCEPTED, AppendStatus.UNAVAILABLE
 """Looked up once: some Pythons take long to find a member of an enumeration."""
 _CALLS = 2
-"""How many are under way at the same time: while the store works at one, the next is made."""
+"""How many are under way at the same time, beside a repeated one: while the store works at one, the next is made."""
 _MAX_APPENDS = 128
 _MAX_BYTES = 1024 * 1024
 _MANY_CHUNKS = 128

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 
 from ...exceptions import ContextClosedError
 from .errors import is_read_only
-from .wire import Command, Wire, disconnect, open_wire
+from .wire import Command, disconnect, open_wire
 
 Connect: TypeAlias = Callable[[], Awaitable[AbstractConnection]]
 """Makes a connection to where it belongs at that moment."""
@@ -124,29 +124,113 @@ class _Packet:
         self.replies: list[Any] = []
 
 
+class _Line:
+    """A connection that is up, and the packets on it that are not answered yet."""
+
+    def __init__(self, connection: AbstractConnection, timeout: float) -> None:
+        self._timeout = timeout
+        self._unanswered: deque[_Packet] = deque()
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_given_up = False
+        self._wire = open_wire(connection, self._on_reply, self.give_up)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no reply to come."""
+        return not self._unanswered
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands, and return their replies."""
+        if self.is_given_up:
+            raise _given_up()
+        try:
+            self._wire.send(*commands)
+        except RedisConnectionError as error:
+            self.give_up(error)
+            raise
+        loop = asyncio.get_running_loop()
+        packet = _Packet(len(commands), loop.create_future())
+        if not self._unanswered:
+            self._due_at = loop.time() + self._timeout
+            if self._timer is None:  # one for many packets: seldom does one wait so long that it matters
+                self._timer = loop.call_at(self._due_at, self._look_at_clock)
+        self._unanswered.append(packet)
+        replies = await packet.answer
+        if (refusal := _refusal_of_replica(replies)) is not None:
+            self.give_up(RedisConnectionError("not the master any more"))
+            raise refusal
+        return replies
+
+    def give_up(self, error: Exception) -> None:
+        """Take no packet any more, and tell those who wait for an answer."""
+        self.is_given_up = True
+        while self._unanswered:
+            packet = self._unanswered.popleft()
+            if not packet.answer.done():
+                packet.answer.set_exception(error)
+
+    async def aclose(self) -> None:
+        """Disconnect."""
+        self.give_up(_given_up())
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._wire.aclose()
+
+    def _on_reply(self, reply: Any) -> None:
+        if self.is_given_up:
+            return
+        packet = self._unanswered[0]
+        packet.replies.append(reply)
+        if len(packet.replies) < packet.expected:
+            return
+        self._unanswered.popleft()
+        if self._unanswered:
+            self._due_at = asyncio.get_running_loop().time() + self._timeout
+        if not packet.answer.done():  # else it was cancelled
+            packet.answer.set_result(packet.replies)
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        if not self._unanswered:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._due_at:
+            self._timer = loop.call_at(self._due_at, self._look_at_clock)
+            return
+        late = self._unanswered.popleft()
+        if not late.answer.done():
+            late.answer.set_exception(TimeoutError("no answer in time"))
+        self.give_up(RedisConnectionError("no answer in time to what was sent before"))
+
+
 class DirectConnection:
     """One connection for many tasks, without what a pool and a client add to each command.
 
-    It connects when it is needed. A packet does not wait for the replies to those before it. One is repeated once, at
-    once, where the connection broke under it, or leads to what is no longer the master. That is safe only because every
-    script can be repeated.
+    It connects when it is needed. A packet does not wait for the replies to those before it, and its time begins when
+    these are there. Where one comes too late, or the connection breaks, or leads to what is no longer the master, all
+    packets that are under way are repeated once, at once, on another; but not the late one, nor those that had waited
+    for the connection to be made. That is safe only because every script can be repeated.
     """
 
     def __init__(self, connect: Connect, timeout: float = REPLY_TIMEOUT) -> None:
         self._connect = connect
         self._timeout = timeout
-        self._wire: Wire | None = None
+        self._line: _Line | None = None
         self._opening = asyncio.Lock()
         self._connecting = anyio.CancelScope()
-        self._unanswered: deque[_Packet] = deque()
-        self._due_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._is_given_up = False
         self._make_closed_error: Callable[[], Exception] | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is no reply to come, not even to a call that was cancelled."""
+        return self._line is None or self._line.is_quiet
 
     async def execute(self, *commands: Command) -> list[Any]:
         """Send commands, as `Channel` says. Cancelling it leaves them sent: their replies are thrown away."""
-        is_new = self._wire is None or self._is_given_up
+        if not commands:
+            return []
+        is_new = self._line is None or self._line.is_given_up
         try:
             return await self._exchange(commands)
         except (RedisConnectionError, ResponseError):
@@ -160,95 +244,54 @@ class DirectConnection:
         self.reconnect()
         async with self._opening:
             await self._drop()
-            if self._timer is not None:
-                self._timer.cancel()
 
     def reconnect(self) -> None:
-        """Give up the connection for another one. Packets that are under way are repeated on that."""
+        """Give up the connection for another one."""
         self._connecting.cancel()
-        self._give_up(RedisConnectionError("given up"))
+        if self._line is not None:
+            self._line.give_up(_given_up())
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            return await self._ask(await self._usable_wire(), commands)
+            line = await self._usable_line()
+            return await line.ask(commands)
         except Exception:
             self._check_open()
             raise
 
-    async def _usable_wire(self) -> Wire:
+    async def _usable_line(self) -> _Line:
         self._check_open()
-        if self._wire is None or self._is_given_up:
+        if self._line is None or self._line.is_given_up:
             async with self._opening:
-                self._check_open()
-                if self._wire is None or self._is_given_up:  # else another task has made one meanwhile
+                if self._line is None or self._line.is_given_up:  # else another task has made one meanwhile
                     await self._drop()
-                    self._wire = await self._open()
-        return self._wire
+                    self._check_open()
+                    self._line = await self._open()
+                return self._line
+        return self._line
 
-    async def _open(self) -> Wire:
-        self._is_given_up = False
+    async def _open(self) -> _Line:
         with anyio.move_on_after(self._timeout) as self._connecting:
-            return open_wire(await self._connect(), self._on_reply, self._give_up)
-        raise RedisConnectionError("given up") if self._is_given_up else TimeoutError("no answer in time")
-
-    async def _ask(self, wire: Wire, commands: Sequence[Command]) -> list[Any]:
-        loop = asyncio.get_running_loop()
-        try:
-            wire.send(*commands)
-        except RedisConnectionError as error:
-            self._give_up(error)
-            raise
-        packet = _Packet(len(commands), loop.create_future())
-        if not self._unanswered:
-            self._due_at = loop.time() + self._timeout
-            if self._timer is None:  # one for many packets: seldom does one wait so long that it matters
-                self._timer = loop.call_at(self._due_at, self._look_at_clock)
-        self._unanswered.append(packet)
-        replies = await packet.answer
-        if (refusal := _refusal_of_replica(replies)) is not None:
-            if wire is self._wire:
-                self._give_up(RedisConnectionError("not the master any more"))
-            raise refusal
-        return replies
-
-    def _on_reply(self, reply: Any) -> None:
-        if self._is_given_up:
-            return
-        packet = self._unanswered[0]
-        packet.replies.append(reply)
-        if len(packet.replies) == packet.expected:
-            del self._unanswered[0]
-            if self._unanswered:
-                self._due_at = asyncio.get_running_loop().time() + self._timeout
-            if not packet.answer.done():
-                packet.answer.set_result(packet.replies)
-
-    def _give_up(self, error: Exception) -> None:
-        """Have whatever is asked next go to another connection, and tell those who wait for this one."""
-        self._is_given_up = True
-        while self._unanswered:
-            packet = self._unanswered.popleft()
-            if not packet.answer.done():
-                packet.answer.set_exception(error)
-
-    def _look_at_clock(self) -> None:
-        self._timer = None
-        if not self._unanswered:
-            return
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._due_at:
-            self._timer = loop.call_at(self._due_at, self._look_at_clock)
-        else:
-            self._give_up(TimeoutError("no answer in time"))
+            line = _Line(await self._connect(), self._timeout)
+            if self._connecting.cancel_called:  # when there was nothing left to cancel
+                line.give_up(_given_up())
+            return line
+        if anyio.current_time() >= self._connecting.deadline:
+            raise TimeoutError("no answer in time")
+        raise _given_up()
 
     def _check_open(self) -> None:
         if self._make_closed_error is not None:
             raise self._make_closed_error()
 
     async def _drop(self) -> None:
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.aclose()
+        line, self._line = self._line, None
+        if line is not None:
+            await line.aclose()
+
+
+def _given_up() -> RedisConnectionError:
+    return RedisConnectionError("given up")
 
 
 def _refusal_of_replica(replies: Sequence[Any]) -> ResponseError | None:
@@ -271,7 +314,7 @@ class Asking:
 
 
 class SharedConnections:
-    """A few connections for many tasks. Each call gets the next one that is free, in the order of the calls."""
+    """A few connections for many tasks. Each call has one to itself, and gets it in the order of the calls."""
 
     def __init__(self, connect: Connect) -> None:
         self._connections = [DirectConnection(connect) for _ in range(READING_CONNECTIONS)]
@@ -285,7 +328,9 @@ class SharedConnections:
         except anyio.WouldBlock:
             with anyio.fail_after(REPLY_TIMEOUT):
                 await self._free.acquire()
-        connection = self._idle.pop()
+        # A call that was cancelled may have left a reply to come, or one that never does.
+        connection = next((idle for idle in self._idle if idle.is_quiet), self._idle[0])
+        self._idle.remove(connection)
         try:
             return await connection.execute(*commands)
         finally:

@@ -27,7 +27,8 @@ class Node:
         self.reading: SharedConnections = SharedConnections(connect)
         self._appending = DirectConnection(connect, replicas.reply_timeout)
         self._replicas = replicas
-        self._patience = _PATIENCE + (replicas.timeout if replicas.number else 0)
+        # Replicas may have to confirm another append first.
+        self._patience = _PATIENCE + (2 * replicas.timeout if replicas.number else 0)
         self._late: set[asyncio.Task[list[Any]]] = set()
 
     async def aclose(self, make_error: Callable[[], Exception]) -> None:

@@ -90,7 +90,7 @@ class Commands:
         return calls
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        replies = await self._connection.execute(*commands) if commands else []
+        replies = await self._connection.execute(*commands)
         unknown = [number for number, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             await self._connection.execute(*(("SCRIPT", "LOAD", script.text) for script in _SCRIPTS.values()))
