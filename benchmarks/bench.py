@@ -17,7 +17,7 @@ from . import peers
 from .conditions import conditions
 from .findings import Work
 from .plots import draw_all
-from .report import RESULTS, write_page, write_results
+from .report import LAST, RESULTS, write_page, write_results
 from .stage import Stage, server
 from .text import aligned, goal_lines, work_lines
 from .works import WORKS
@@ -34,8 +34,8 @@ def main() -> None:
     print("\n".join(f"{name:9} {value}" for name, value in about.items()), flush=True)
     works = asyncio.run(_measure_all(options))
     print("\n".join(aligned(["", *goal_lines(works)])))
-    write_results(works, about)
-    draw_all(works, RESULTS)
+    write_results(works, about, options.folder)
+    draw_all(works, options.folder)
     if options.publish:
         write_page(works, about)
 
@@ -79,8 +79,12 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="4 minutes at most instead of 25, and less exact")
     parser.add_argument("--uvloop", action="store_true", help="all that is in Python on uvloop")
     parser.add_argument("--repeats", type=int, default=7, help="at most so many samples of each figure")
+    parser.add_argument(
+        "--into", metavar="NAME", help="keep what is found in a folder of benchmarks/results, and change nothing else"
+    )
     options = parser.parse_args()
-    options.publish = not (options.only or options.quick)
+    options.publish = not (options.only or options.quick or options.uvloop or options.into)
+    options.folder = RESULTS / options.into if options.into else RESULTS if options.publish else LAST
     return options
 
 

@@ -11,20 +11,23 @@ from .findings import Work
 from .text import goal_lines, work_lines
 
 RESULTS = Path(__file__).parent / "results"
+"""Of the last full run, and in folders of their own those that were kept beside it."""
+LAST = Path(__file__).parent / ".last"
+"""Of a run that was not a full one."""
 
 _PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 _BEGIN, _END = "<!-- goals: written by make bench -->", "<!-- goals: end -->"
 
 
-def write_results(works: Sequence[Work], about: Mapping[str, str]) -> None:
+def write_results(works: Sequence[Work], about: Mapping[str, str], folder: Path) -> None:
     """Write ``results.json`` and ``table.md``."""
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     found = {"conditions": dict(about), "works": [asdict(work) for work in works]}
-    (RESULTS / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     lines = ["# Results", "", *condition_lines(about), "", *goal_lines(works), ""]
     for work in works:
         lines += work_lines(work)
-    (RESULTS / "table.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    (folder / "table.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def write_page(works: Sequence[Work], about: Mapping[str, str]) -> None:

@@ -329,7 +329,7 @@ class SharedConnections:
             with anyio.fail_after(REPLY_TIMEOUT):
                 await self._free.acquire()
         # A call that was cancelled may have left a reply to come, or one that never does.
-        connection = next((idle for idle in self._idle if idle.is_quiet), self._idle[0])
+        connection = next((idle for idle in reversed(self._idle) if idle.is_quiet), self._idle[-1])
         self._idle.remove(connection)
         try:
             return await connection.execute(*commands)
