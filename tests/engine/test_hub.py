@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import anyio
 import pytest
 from redis.asyncio import Redis
+from typing_extensions import override
 
 from resumable_stream import Limits, ResumableStreamContext, StreamGoneError
+from resumable_stream.abc import OnPush
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.testing import FaultyBackend
 from resumable_stream.types import Push
@@ -164,6 +166,47 @@ async def test_following_again_right_after_leaving(store: Store) -> None:
             tap.let(str(number))
             assert await take(stream, number + 1) == [str(index) for index in range(number + 1)]
             await stream.aclose()
+
+
+class SlowToConfirm(MemoryBackend):
+    """Has each subscription wait to be confirmed, for as long as it is slow. Pushes come from the beginning."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.is_slow = True
+        self.unconfirmed: list[anyio.Event] = []
+
+    @override
+    async def subscribe(self, stream_id: str, on_push: OnPush) -> None:
+        await super().subscribe(stream_id, on_push)
+        if self.is_slow:
+            self.unconfirmed.append(anyio.Event())
+            await self.unconfirmed[-1].wait()
+
+
+async def test_following_again_while_subscriptions_are_made() -> None:
+    """Readers who come and go faster than subscriptions are made take nothing from the one who stays."""
+    store, tap = MemoryStore(), Tap("a")
+    backend = SlowToConfirm(store)
+    async with ResumableStreamContext(MemoryBackend(store)) as here, ResumableStreamContext(backend) as elsewhere:
+        first = await here.resumable_stream("s", tap)
+        assert await take(first, 1) == ["a"]
+        for _ in range(2):
+            stream = await elsewhere.resumable_stream("s", never)
+            await anyio.wait_all_tasks_blocked()
+            assert stream is not None
+            await stream.aclose()
+        backend.is_slow = False
+        backend.unconfirmed[0].set()
+        await anyio.wait_all_tasks_blocked()
+        stays = await elsewhere.resumable_stream("s", never)
+        for unconfirmed in backend.unconfirmed:  # a second one is confirmed in this very moment, if there is one
+            unconfirmed.set()
+        await anyio.wait_all_tasks_blocked()
+        tap.let("b")
+        with anyio.fail_after(1):  # it would look by itself after two seconds
+            assert await take(stays, 2) == ["a", "b"]
+        tap.end()
 
 
 async def test_publishing_what_this_process_follows_already() -> None:

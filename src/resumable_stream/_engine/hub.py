@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import anyio
@@ -69,7 +70,8 @@ class Hub:
         self._unread: deque[Feed] = deque()
         self._wake_reading: anyio.Event | None = None
         self._unwanted: deque[str] = deque()
-        self._unsubscribing: dict[str, anyio.Event] = {}
+        self._changing: dict[str, anyio.Event] = {}
+        """Those that are being subscribed to, or unsubscribed from. What is called later may be carried out earlier."""
         self._wake: anyio.Event | None = None
         self._back_at = -math.inf
         self._is_closed = False
@@ -173,17 +175,16 @@ class Hub:
                 self._wake = anyio.Event()
                 await self._wake.wait()
             stream_id = self._unwanted.popleft()
+            if stream_id not in self._subscribed:
+                continue  # done before, or somebody is subscribing, who will see whether it is wanted
             if stream_id in self._feeds and not self._feeds[stream_id].is_published_here:
                 continue  # somebody came meanwhile
             self._subscribed.discard(stream_id)
-            is_over = self._unsubscribing[stream_id] = anyio.Event()
-            try:
-                await self._backend.unsubscribe(stream_id)
-            except Exception as error:  # noqa: BLE001  # a task boundary: the others are to be unsubscribed from too
-                _logger.warning("could not unsubscribe: %s", type(error).__name__)
-            finally:
-                del self._unsubscribing[stream_id]
-                is_over.set()
+            with self._change(stream_id):
+                try:
+                    await self._backend.unsubscribe(stream_id)
+                except Exception as error:  # noqa: BLE001  # a task boundary: the others are to be unsubscribed from too
+                    _logger.warning("could not unsubscribe: %s", type(error).__name__)
 
     async def watch(self) -> None:
         """Read the log of streams that were silent, for as long as they are, until cancelled.
@@ -243,19 +244,29 @@ class Hub:
             self._updating.discard(feed)
 
     async def _subscribe(self, feed: Feed) -> None:
-        if feed.stream_id in self._unsubscribing:  # what is called later may be carried out earlier
-            await self._unsubscribing[feed.stream_id].wait()
+        while feed.stream_id in self._changing:
+            await self._changing[feed.stream_id].wait()
         if feed.stream_id in self._subscribed or feed.is_published_here or self._feeds.get(feed.stream_id) is not feed:
             return
-        try:
-            await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed.stream_id))
-        except BackendError as error:
-            # The log can still be read, now and each time that the stream was silent for a while.
-            _logger.debug("could not subscribe, reading the log instead: %s", error)
-        else:
+        with self._change(feed.stream_id):
+            try:
+                await self._backend.subscribe(feed.stream_id, partial(self._on_push, feed.stream_id))
+            except BackendError as error:
+                # The log can still be read, now and each time that the stream was silent for a while.
+                _logger.debug("could not subscribe, reading the log instead: %s", error)
+                return
             self._subscribed.add(feed.stream_id)
-            if self._feeds.get(feed.stream_id) is not feed:
-                self._drop_subscription(feed)  # the last reader left meanwhile
+        if self._feeds.get(feed.stream_id) is not feed:
+            self._drop_subscription(feed)  # the last reader left meanwhile
+
+    @contextmanager
+    def _change(self, stream_id: str) -> Iterator[None]:
+        is_over = self._changing[stream_id] = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._changing[stream_id]
+            is_over.set()
 
     async def _catch_up(self, feed: Feed) -> None:
         has_all = False
