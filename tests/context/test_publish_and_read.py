@@ -302,7 +302,7 @@ async def test_list_streams(store: Store) -> None:
 
 async def test_delete(store: Store) -> None:
     """Deleting cancels the factory, tells the readers, and frees the id."""
-    async with store.make_context(lease=0.3) as here, store.make_context(lease=0.3) as elsewhere:
+    async with store.make_context() as here, store.make_context() as elsewhere:
         tap = Tap("a")
         local = await here.resumable_stream("s", tap)
         remote = await elsewhere.resumable_stream("s", never)
