@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from resumable_stream.backends.redis.connections import DirectConnection
 from resumable_stream.cli.doctor.facts import Facts, ask
-from tests.cli.conftest import Command, inside
+from resumable_stream.testing import TcpProxy
+from tests.cli.conftest import Command, inside, start
 from tests.conftest import REAL_SERVERS, SET_SERVER, GetCluster, GetSentinels, GetServer
 from tests.servers import Server, binaries, running
 
@@ -229,14 +230,17 @@ async def test_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("cli", ["process"], indirect=True)
 async def test_interrupted(cli: Command) -> None:
     """Ctrl-C ends it with 130, and what it published is removed."""
-    async with Redis.from_url(cli.url) as client, client.pubsub() as pubsub:
+    async with (
+        TcpProxy("127.0.0.1", int(cli.url.split(":")[2].split("/")[0])) as proxy,
+        Redis.from_url(cli.url) as client,
+        client.pubsub() as pubsub,
+    ):
         await pubsub.psubscribe(f"{cli.prefix}:*")
-        process = await cli.start("doctor")
+        proxy.delay = 0.02  # so that it is not ready before the signal comes
+        process = await start("doctor", "--url", f"redis://127.0.0.1:{proxy.port}/0", "--key-prefix", cli.prefix)
         async for message in pubsub.listen():
             if message["type"] == "pmessage" and message["channel"].endswith(b":push"):
                 break
-        await client.client_pause(10_000, all=False)  # for writes, so that it is not ready before the signal comes
         process.send_signal(signal.SIGINT)
-        await client.client_unpause()
         done = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, *done) == (130, b"", b"")
