@@ -116,7 +116,7 @@ async def test_workflow_transport(site: str, client: httpx.AsyncClient, shape: s
 async def test_workflow_transport_reads_the_tail(site: str, client: httpx.AsyncClient, shape: str) -> None:
     """With a negative index the transport gets the last chunks so far, and all that follow, though it is cut off."""
     chat = new_chat()
-    stream = await ask(client, chat, "count 80 sheep")
+    stream = await ask(client, chat, "count 200 sheep")  # more than pass while Node starts
     async with client.stream("GET", f"/api/chat/{stream}/stream") as response:
         async for line in response.aiter_lines():
             if "sheep20 " in line:
