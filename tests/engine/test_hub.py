@@ -13,8 +13,8 @@ from typing_extensions import override
 from resumable_stream import Limits, ResumableStreamContext, StreamGoneError
 from resumable_stream.abc import OnPush
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
-from resumable_stream.testing import FaultyBackend
-from resumable_stream.types import Push
+from resumable_stream.testing import FaultyBackend, ManualClock
+from resumable_stream.types import Claim, Push
 from tests.stores import InRedis, Store
 from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
 
@@ -207,6 +207,24 @@ async def test_following_again_while_subscriptions_are_made() -> None:
         with anyio.fail_after(1):  # it would look by itself after two seconds
             assert await take(stays, 2) == ["a", "b"]
         tap.end()
+
+
+async def test_taking_over_while_a_subscription_is_made() -> None:
+    """A process does not go on hearing of a stream that it took over in the meantime."""
+    clock, tap = ManualClock(), Tap("b")
+    store = MemoryStore(clock=clock)
+    store.acquire("s", Claim("dead", lease=1.0, retention=60.0, tombstone=60.0))
+    backend = SlowToConfirm(store)
+    async with ResumableStreamContext(backend, drain_timeout=0) as context:
+        follows = await context.resumable_stream("s", never)
+        await anyio.wait_all_tasks_blocked()
+        clock.advance(2)
+        await context.resumable_stream("s", never, takeover=lambda _: tap())
+        assert await take(follows, 1) == ["b"]
+        assert backend._subscriptions
+        backend.unconfirmed[0].set()
+        await anyio.wait_all_tasks_blocked()
+        assert not backend._subscriptions
 
 
 async def test_publishing_what_this_process_follows_already() -> None:

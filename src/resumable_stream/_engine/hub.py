@@ -256,8 +256,8 @@ class Hub:
                 _logger.debug("could not subscribe, reading the log instead: %s", error)
                 return
             self._subscribed.add(feed.stream_id)
-        if self._feeds.get(feed.stream_id) is not feed:
-            self._drop_subscription(feed)  # the last reader left meanwhile
+        if self._feeds.get(feed.stream_id) is not feed or feed.is_published_here:
+            self._drop_subscription(feed)  # the last reader left meanwhile, or the stream was taken over here
 
     @contextmanager
     def _change(self, stream_id: str) -> Iterator[None]:
