@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from resumable_stream.http import HTTPResponse
@@ -84,6 +85,44 @@ async def test_response_is_sent() -> None:
     await send_response(HTTPResponse(404, {}, b"no"), client.receive, client.send)
     assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]
     assert client.body == b"no"
+
+
+class Middlewares:
+    """Await what they are around, and count how often that is gone on with."""
+
+    def __init__(self, inner: Coroutine[Any, Any, None]) -> None:
+        self._steps = inner.__await__()
+        self.count = 0
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self  # type: ignore[return-value]  # what `await` needs of one
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.__await__()
+
+    def __next__(self) -> Any:
+        self.count += 1
+        return next(self._steps)
+
+    def throw(self, *error: Any) -> Any:
+        """As generators have it."""
+        self.count += 1
+        return self._steps.throw(*error)
+
+
+async def test_pieces_wake_no_middlewares() -> None:
+    """However many pieces a body waits for, what is around the application is not gone through for each."""
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+            yield b"piece"
+
+    client = Client()
+    middlewares = Middlewares(send_response(HTTPResponse(200, {}, pieces()), client.receive, client.send))
+    await middlewares
+    assert len(client.sent) == 102
+    assert middlewares.count < 10
 
 
 async def test_client_that_goes_away_closes_the_body() -> None:

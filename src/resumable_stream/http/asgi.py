@@ -53,21 +53,22 @@ async def while_connected(
         body: The body.
     """
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_watch, receive, tasks.cancel_scope)
-        try:
-            await stream()
-        except OSError:
-            pass  # the client has gone
-        finally:
-            with anyio.CancelScope(shield=True):
-                await body.aclose()
+
+        async def send_all() -> None:
+            try:
+                await stream()
+            except OSError:
+                pass  # the client has gone
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await body.aclose()
+            tasks.cancel_scope.cancel()
+
+        # In a task of its own, as whatever wakes this one goes through all middlewares that it is in.
+        tasks.start_soon(send_all)
+        while (await receive())["type"] != "http.disconnect":
+            pass
         tasks.cancel_scope.cancel()
-
-
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 def with_lifespan(app: ASGIApp, *resources: AbstractAsyncContextManager[Any]) -> ASGIApp:
