@@ -165,9 +165,9 @@ async def test_event_source(site: str, client: httpx.AsyncClient, chromium: Brow
     """A browser's own EventSource gets each chunk once across ten disconnects, and stops when all was said."""
     chat = new_chat()
     page = await chromium.new_page()
-    stream = await ask(client, chat, "count 100 sheep")
     async with cutting(site, cut_after=10, cleanly=cleanly) as proxy:
-        await page.goto(f"{proxy.url}/api/chats")  # a page of the same origin
+        await page.goto(f"{proxy.url}/api/chats")  # a page of the same origin, which may take longer than an answer
+        stream = await ask(client, chat, "count 100 sheep")
         path = f"/api/chat/{chat if by == 'chat' else stream}/stream"
         events = await page.evaluate(EVENT_SOURCE, path)
         await page.close()
