@@ -228,10 +228,10 @@ async def test_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("cli", ["process"], indirect=True)
-async def test_interrupted(cli: Command) -> None:
+async def test_interrupted(cli: Command, server: Server) -> None:
     """Ctrl-C ends it with 130, and what it published is removed."""
     async with (
-        TcpProxy("127.0.0.1", int(cli.url.split(":")[2].split("/")[0])) as proxy,
+        TcpProxy("127.0.0.1", server.port) as proxy,
         Redis.from_url(cli.url) as client,
         client.pubsub() as pubsub,
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -97,9 +97,6 @@ class Middlewares:
     def __await__(self) -> Generator[Any, Any, None]:
         return self  # type: ignore[return-value]  # what `await` needs of one
 
-    def __iter__(self) -> Iterator[Any]:
-        return self.__await__()
-
     def __next__(self) -> Any:
         self.count += 1
         return next(self._steps)
@@ -132,6 +129,18 @@ async def test_client_that_goes_away_closes_the_body() -> None:
         tasks.start_soon(send_response, body.response(), client.receive, client.send)
         await client.got.wait()
         client.has_gone.set()
+    assert body.is_closed
+
+
+async def test_client_that_has_gone_already() -> None:
+    """The response is begun even then, as there are middlewares that expect one; and its body is closed."""
+    client, body = Client(), Body(b"a", waits=True)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}  # at once, as uvicorn does
+
+    await send_response(body.response(), receive, client.send)
+    assert client.sent[0]["type"] == "http.response.start"
     assert body.is_closed
 
 

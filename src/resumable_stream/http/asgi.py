@@ -47,6 +47,9 @@ async def while_connected(
 ) -> None:
     """Run a function that sends a body until it is done or the client has gone, and close the body.
 
+    It runs in a task of its own, which closes the body, too: whatever wakes the task of a request goes through all
+    middlewares that it is in.
+
     Args:
         receive: Of the request, whose body has been read.
         stream: Sends what there is of the body.
@@ -64,8 +67,7 @@ async def while_connected(
                     await body.aclose()
             tasks.cancel_scope.cancel()
 
-        # In a task of its own, as whatever wakes this one goes through all middlewares that it is in.
-        tasks.start_soon(send_all)
+        tasks.start_soon(send_all)  # anyio begins it in any case: it cancels no task before its first step
         while (await receive())["type"] != "http.disconnect":
             pass
         tasks.cancel_scope.cancel()
