@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -115,8 +114,7 @@ class ResumableStream(Generic[T]):
     async def __anext__(self) -> T:
         reader = self._reader
         while not reader.unread:
-            if not await reader.fetch():
-                raise StopAsyncIteration
+            await reader.fetch(reader.hold)
         if self._decode is None:
             return reader.unread.pop()  # type: ignore[return-value]  # what the factory yielded
         chunk = self._decode(reader.unread[-1])
@@ -125,7 +123,7 @@ class ResumableStream(Generic[T]):
 
     def events(self) -> AsyncIterator[StreamEvent]:
         """Iterate over chunks together with index and event id."""
-        return _Iterator(self._next_event)
+        return _Events(self)
 
     def blocks(self, *, heartbeat: float | None = None) -> AsyncIterator[StreamBlock]:
         """Iterate over all chunks that are there at once, which is several times faster than one by one.
@@ -140,14 +138,14 @@ class ResumableStream(Generic[T]):
         Raises:
             InvalidSettingError: The heartbeat is no number of seconds above 0, or longer than a year.
         """
-        return _Iterator(partial(self._next_block, self._decode, _checked(heartbeat)))
+        return _Blocks(self, self._decode, _checked(heartbeat))
 
     def encoded_blocks(self, *, heartbeat: float | None = None) -> AsyncIterator[StreamBlock]:
         """Iterate as `blocks` does, over chunks as they are logged: without a codec they are the same.
 
         For wires that carry what the codec wrote, such as JSON, and need not have it read and written again.
         """
-        return _Iterator(partial(self._next_block, None, _checked(heartbeat)))
+        return _Blocks(self, None, _checked(heartbeat))
 
     async def aclose(self) -> None:
         """Stop reading. The stream itself goes on. A read that waits in another task, and any later one, just ends.
@@ -182,31 +180,45 @@ class ResumableStream(Generic[T]):
     def __repr__(self) -> str:
         return f"<ResumableStream {self.stream_id!r} {self._role.value}, {self.state.value}, at {self.index}>"
 
-    async def _next_event(self) -> StreamEvent:
-        chunk = await anext(self)
-        index = self.index - 1
-        return StreamEvent(self.event_id_of(index), index, chunk)
 
-    async def _next_block(self, decode: Callable[[RawChunk], Any] | None, heartbeat: float | None) -> StreamBlock:
-        reader = self._reader
-        if not reader.unread:
-            deadline = math.inf if heartbeat is None else self._loop.time() + heartbeat
-            if not await reader.fetch(deadline):
-                raise StopAsyncIteration
-        index, chunks = reader.index, reader.unread[::-1]
-        decoded = chunks if decode is None else [decode(chunk) for chunk in chunks]
-        reader.unread.clear()
-        return StreamBlock(self.event_id or "", index, decoded)
+# Not generators: a step that is cancelled would end these, and reading may go on.
 
 
-class _Iterator(AsyncIterator[T]):
-    """Calls a function for each item. Not a generator: a cancelled step would end that, and reading may go on."""
+class _Events(AsyncIterator[StreamEvent]):
+    def __init__(self, stream: ResumableStream[Any]) -> None:
+        self._stream = stream
 
-    def __init__(self, step: Callable[[], Awaitable[T]]) -> None:
-        self._step = step
+    async def __anext__(self) -> StreamEvent:
+        chunk = await anext(self._stream)
+        index = self._stream.index - 1
+        return StreamEvent(self._stream.event_id_of(index), index, chunk)
 
-    def __anext__(self) -> Awaitable[T]:
-        return self._step()
+
+class _Blocks(AsyncIterator[StreamBlock]):
+    def __init__(
+        self, stream: ResumableStream[Any], decode: Callable[[RawChunk], Any] | None, heartbeat: float | None
+    ) -> None:
+        self._stream = stream  # which gives its reader back when it is forgotten
+        self._reader, self._loop = stream._reader, stream._loop  # noqa: SLF001  # this is a part of it
+        self._decode = decode
+        self._heartbeat = heartbeat
+
+    def __anext__(self) -> Awaitable[StreamBlock]:
+        deadline = math.inf if self._heartbeat is None else self._loop.time() + self._heartbeat
+        return self._reader.fetch(self._block_of, deadline)
+
+    def _block_of(self, stop: int, chunks: list[RawChunk]) -> StreamBlock:
+        event_id = format_event_id(self._reader.feed.generation, stop - 1) if stop else ""
+        decoded = chunks if self._decode is None else self._decoded(self._decode, stop, chunks)
+        # Each chunk may have one: the class itself would make it in Python, which takes twice as long.
+        return tuple.__new__(StreamBlock, (event_id, stop - len(chunks), decoded))
+
+    def _decoded(self, decode: Callable[[RawChunk], Any], stop: int, chunks: list[RawChunk]) -> list[Any]:
+        try:
+            return list(map(decode, chunks))
+        except BaseException:
+            self._reader.hold(stop, chunks)  # for the next time
+            raise
 
 
 def _checked(heartbeat: object) -> float | None:

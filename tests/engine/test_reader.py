@@ -27,11 +27,10 @@ def ignore(reader: Reader) -> None:
 
 async def fetched(reader: Reader, deadline: float = math.inf) -> list[RawChunk] | None:
     """What a fetch brings; ``None`` after the last."""
-    if not await reader.fetch(deadline):
+    try:
+        return await reader.fetch(lambda _stop, chunks: chunks, deadline)
+    except StopAsyncIteration:
         return None
-    chunks = reader.unread[::-1]
-    reader.unread.clear()
-    return chunks
 
 
 async def test_reader_that_the_log_brought_past_the_window() -> None:

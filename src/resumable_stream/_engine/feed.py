@@ -45,6 +45,7 @@ class Feed:
         """Since when the store is away, as far as reading this stream has told."""
         self.told_at: float | None = None
         """When readers are told that the stream is lost, if nobody takes it over until then."""
+        self._loop = asyncio.get_running_loop()
         self._waiting: dict[object, asyncio.Future[None]] = {}
         """Who waits for a change, or was broken off when it did. Not an event: each chunk would need a new one."""
 
@@ -59,7 +60,7 @@ class Feed:
         It is kept until then, or until the reader asks again, even if nobody waits for it any more. Not a coroutine:
         each would have to be gone through, whenever a reader wakes up.
         """
-        self._waiting[reader] = change = asyncio.get_running_loop().create_future()
+        self._waiting[reader] = change = self._loop.create_future()
         return change
 
     def call(self, reader: object) -> None:

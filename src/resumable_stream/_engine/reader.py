@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from copy import copy
+from typing import TypeVar
 
 import anyio
 
@@ -21,6 +22,8 @@ from ..exceptions import (
 )
 from ..types import End, RawChunk, StreamInfo, StreamState
 from .feed import Feed, chunks_of
+
+T = TypeVar("T")
 
 _LOG_INTERVAL = 0.1
 _FIRST_PAGE_BYTES = 32 * 1024
@@ -48,7 +51,7 @@ class Reader:
     ) -> None:
         self.feed: Feed = feed
         self.unread: list[RawChunk] = []
-        """Chunks that were fetched and not yet handed on, the next one last. To be taken from its end."""
+        """Chunks that are held, the next one last. To be taken from its end."""
         self._fetched = index
         self._backend = backend
         self._page_bytes = page_bytes
@@ -70,14 +73,17 @@ class Reader:
         """Index of the next chunk: how many come before it."""
         return self._fetched - len(self.unread)
 
-    async def fetch(self, deadline: float = math.inf) -> bool:
-        """Get the next chunks, when all others were taken; return whether there are any, or may be later.
+    async def fetch(self, deliver: Callable[[int, list[RawChunk]], T], deadline: float = math.inf) -> T:
+        """Get the next chunks, and return what ``deliver`` makes of them; of none, at the deadline.
 
         Args:
-            deadline: When to return without chunks, if there are none, on the event loop's clock. A read of the log is
-                not broken off for that.
+            deliver: Called with the index after the chunks, and with a list of them that is its own. It spares whoever
+                calls a coroutine around this one, which would have to be gone through whenever the reader wakes up.
+            deadline: When to deliver no chunks, if there are none, on the event loop's clock. A read of the log is not
+                broken off for that.
 
         Raises:
+            StopAsyncIteration: All were fetched, and the stream has come to a good end; or the reader was closed.
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were fetched.
             StreamGoneError: The chunks that should be next are not in the store any more.
             BackendError: The store cannot be read, and was not back in time. Reading may go on.
@@ -85,33 +91,46 @@ class Reader:
         """
         if self._is_fetching and not self._is_closed:
             raise ConcurrentReadError("another task is reading from this stream object")
+        if self.unread:
+            return deliver(self._fetched, self._take_held())
         self._is_fetching = True
         self._deadline, self._is_late = deadline, False
         feed = self.feed
+        window = feed.window
         try:
             while not self._is_closed:
-                if self._fetched < feed.window.stop:
+                if self._fetched < window.stop:
                     # The log has them if this reader is so far behind that the window has dropped them.
-                    chunks = feed.window.chunks_from(self._fetched) or await self._read_page()
-                    if (chunks or anyio.current_time() >= deadline) and not self._is_closed:
+                    chunks = window.chunks_from(self._fetched) or await self._read_page(deadline)
+                    if chunks is not None:
                         self._fetched += len(chunks)
-                        chunks.reverse()
-                        self.unread = chunks
-                        return True
+                        return deliver(self._fetched, chunks)
                 elif feed.is_over:
                     self.give_back()
                     self._raise_end()
                     break
                 elif self._is_late:
-                    return True
+                    return deliver(self._fetched, [])
                 else:
-                    await self._change()
+                    if deadline < self._alarm_at:
+                        self._set_alarm()
+                    await feed.change(self)
         except StreamGoneError:
             self.give_back()
             raise
         finally:
             self._is_fetching = False
-        return False
+        raise StopAsyncIteration
+
+    def hold(self, _stop: int, chunks: list[RawChunk]) -> None:
+        """Take what was just fetched back, to hand it on one by one, or later."""
+        chunks.reverse()
+        self.unread = chunks
+
+    def _take_held(self) -> list[RawChunk]:
+        chunks, self.unread = self.unread, []
+        chunks.reverse()
+        return chunks
 
     @property
     def is_held(self) -> bool:
@@ -144,8 +163,11 @@ class Reader:
             InvalidPositionError: There are not so many, or the chunks are no text.
         """
         while count > 0 and self.index < stop:
-            if not self.unread and not await self.fetch():
-                break
+            if not self.unread:
+                try:
+                    await self.fetch(self.hold)
+                except StopAsyncIteration:
+                    break
             chunk = self.unread.pop()
             if not isinstance(chunk, str):
                 raise InvalidPositionError("only text has characters to skip")
@@ -154,12 +176,6 @@ class Reader:
             count -= len(chunk)
         if count > 0:
             raise InvalidPositionError(f"skip_characters goes {count} beyond the end")
-
-    def _change(self) -> asyncio.Future[None]:
-        """Return what is done when something has changed since this call, or at the deadline."""
-        if self._deadline < self._alarm_at:
-            self._set_alarm()
-        return self.feed.change(self)
 
     def _set_alarm(self) -> None:
         """See to it that this reader is called at its deadline.
@@ -178,7 +194,13 @@ class Reader:
         elif self._deadline < math.inf:  # it was set for an earlier read
             self._set_alarm()
 
-    async def _read_page(self) -> list[RawChunk]:
+    async def _read_page(self, deadline: float) -> list[RawChunk] | None:
+        """Return chunks from the log, or none at the deadline; ``None``: look again."""
+        chunks = await self._try_to_read_page()
+        is_due = chunks or anyio.current_time() >= deadline
+        return chunks if is_due and not self._is_closed else None
+
+    async def _try_to_read_page(self) -> list[RawChunk]:
         """Read chunks from the log, once. If it cannot be read, or has none yet, wait a little, and return none."""
         was_published_here = self.feed.is_published_here
         try:

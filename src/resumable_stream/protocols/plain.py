@@ -34,11 +34,8 @@ class WholeTexts:
     def __init__(self) -> None:
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
-
-    @property
-    def is_waiting(self) -> bool:
+        self.is_waiting: bool = False
         """Whether there is something that waits."""
-        return self._held != "" or self._characters.getstate()[0] != b""
 
     def add(self, chunk: str | bytes) -> str | None:
         """Return the text that has come since the last one, or ``None`` if it ends in the middle of a character."""
@@ -46,13 +43,13 @@ class WholeTexts:
             self._held += self._characters.decode(b"", True) + chunk
         else:
             self._held += self._characters.decode(chunk)
-        if self._characters.getstate()[0] or "\ud800" <= self._held[-1:] <= "\udbff":
-            return None
-        return self._taken()
+        self.is_waiting = self._characters.getstate()[0] != b"" or "\ud800" <= self._held[-1:] <= "\udbff"
+        return None if self.is_waiting else self._taken()
 
     def end(self) -> str:
         """Return what is left at the end."""
         self._held += self._characters.decode(b"", True)
+        self.is_waiting = False
         return self._taken()
 
     def _taken(self) -> str:

@@ -16,7 +16,6 @@ from ..exceptions import InvalidInputError
 __all__ = ["Event", "SSEDecoder", "encode_comment", "encode_event", "encode_events"]
 
 _LINE_END = re.compile("\r\n|\n|\r")
-_NEVER_IN_AN_ID = re.compile("[\0\n\r]")
 
 
 class Event(NamedTuple):
@@ -73,16 +72,13 @@ def encode_comment(text: str = "") -> bytes:
 
 
 def _framed(event_id: str | None, data: str) -> str:
-    fields = "" if event_id is None else f"id: {_checked_id(event_id)}\n"
     if "\n" in data or "\r" in data:
         data = "\ndata: ".join(_LINE_END.split(data))
-    return f"{fields}data: {data}\n\n"
-
-
-def _checked_id(event_id: str) -> str:
-    if _NEVER_IN_AN_ID.search(event_id):
+    if event_id is None:
+        return f"data: {data}\n\n"
+    if "\n" in event_id or "\r" in event_id or "\0" in event_id:
         raise InvalidInputError("the id of an event has no line end and no NUL")
-    return event_id
+    return f"id: {event_id}\ndata: {data}\n\n"
 
 
 def _checked_type(event: str) -> str:
