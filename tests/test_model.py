@@ -470,10 +470,10 @@ class Contract(RuleBasedStateMachine):
         expected, push = self.model.append(append)
         assert answer.status in expected, f"{append}: {answer}, not {expected}"
         stream = self.model.streams.get(append.stream_id)
-        if stream is not None and answer.status is not AppendStatus.GONE:
-            assert answer.length == stream.length
         if stream is not None and answer.status is AppendStatus.ACCEPTED:
             assert answer.stop_reason == stream.reason
+        elif stream is not None and answer.status is not AppendStatus.GONE:
+            assert answer.length == stream.length
         if push is not None:
             self.push(append.stream_id, push)
 

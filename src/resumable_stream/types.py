@@ -258,7 +258,7 @@ class Appended(NamedTuple):
 
     status: AppendStatus
     length: int = 0
-    """How many chunks are logged now."""
+    """How many chunks are logged, if it was refused by who knows that. Of what was accepted, its publisher knows."""
     stop_reason: str = ""
     """Why someone asked the publisher to stop; empty if nobody did."""
 

@@ -168,7 +168,7 @@ class Outbox:
             batch, self._pending = self._pending, self._spare or Batch(0)
             self._spare = None
             self._pending.begin(batch.first + len(batch.chunks))
-        if not self._backlog and (self._has_given_up or not self._pending.chunks):
+        if self._end is not None and not self._backlog and (self._has_given_up or not self._pending.chunks):
             batch.end, self._end = self._end, None
         self._in_flight = batch
         chunks = batch.chunks

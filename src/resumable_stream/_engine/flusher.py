@@ -214,13 +214,14 @@ class Flusher:
     ) -> None:
         has_answered, chunks = False, 0
         for appender, append, answer in zip(appenders, appends, answers, strict=True):
-            if answer.status is _UNAVAILABLE:
+            status = answer.status
+            if status is _UNAVAILABLE:
                 self._repeat_later(appender, append, is_sure=self._was_awake_since(sent_at))
-            else:
-                has_answered = True
-                if answer.status is _ACCEPTED:
-                    chunks += append.count
-                appender.on_appended(answer)
+                continue
+            has_answered = True
+            if status is _ACCEPTED:
+                chunks += append.count
+            appender.on_appended(answer)
         if has_answered:
             self._reporter.chunks += chunks
             self._report(appends, sent_at)

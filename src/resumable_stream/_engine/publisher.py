@@ -183,19 +183,11 @@ class Publisher:
         if self._is_cut_off:
             return
         if answer.status is _ACCEPTED:
-            self._on_accepted(answer)
-        elif answer.status is AppendStatus.FENCED and self._was_unavailable:
-            self._is_appending = True  # until it is known whether we still may
-            self._on_lease_lapsed(self)
-        elif answer.status is AppendStatus.MISPLACED:
-            self._give_up_log(_lost_chunks(), answer.length)
-        elif answer.status is AppendStatus.GONE and not self._has_news:
-            self._give_up_log(StreamGoneError(self.feed.stream_id))
-        elif answer.status is AppendStatus.UNUSABLE:
-            self.on_unreachable(BackendError("what the store has under this id is no stream"))
+            self._on_accepted(answer.stop_reason)
         else:
-            self._cut_off()
-        self._wake()
+            self._on_refused(answer)
+        if self._answered is not None:
+            self._wake()
 
     def on_acquired(self, info: StreamInfo | None) -> None:
         """Go on under a new epoch. ``None``: somebody else has the stream."""
@@ -229,7 +221,7 @@ class Publisher:
             self._cut_off()
         self._wake()
 
-    def _on_accepted(self, answer: Appended) -> None:
+    def _on_accepted(self, stop_reason: str) -> None:
         batch = self._outbox.acknowledge()
         # What was accepted before the lease lapsed is accepted again after that, and the first answer may come as late:
         # the next one will tell.
@@ -239,15 +231,33 @@ class Publisher:
             self.feed.offer(batch.first, batch.chunks, batch.size)
         if self.feed.is_degraded:
             self._recover()
-        self.recorded_end = batch.end
-        if batch.end is not None and self._failure is None:
-            self._on_over(self)
-            self.feed.finish(batch.end)
-        if answer.stop_reason:
-            self.stop(answer.stop_reason)
-        self._has_news = self._has_news and not self._asks_for_news  # else the answer may be older than the news
-        if self._outbox.has_more or self._has_news:
+        if batch.end is not None:
+            self._on_end_recorded(batch.end)
+        if stop_reason:
+            self.stop(stop_reason)
+        if self._asks_for_news:  # else the answer may be older than the news
+            self._has_news = False
+        if self._has_news or self._outbox.has_more:
             self._schedule()
+
+    def _on_end_recorded(self, end: End) -> None:
+        self.recorded_end = end
+        if self._failure is None:
+            self._on_over(self)
+            self.feed.finish(end)
+
+    def _on_refused(self, answer: Appended) -> None:
+        if answer.status is AppendStatus.FENCED and self._was_unavailable:
+            self._is_appending = True  # until it is known whether we still may
+            self._on_lease_lapsed(self)
+        elif answer.status is AppendStatus.MISPLACED:
+            self._give_up_log(_lost_chunks(), answer.length)
+        elif answer.status is AppendStatus.GONE and not self._has_news:
+            self._give_up_log(StreamGoneError(self.feed.stream_id))
+        elif answer.status is AppendStatus.UNUSABLE:
+            self.on_unreachable(BackendError("what the store has under this id is no stream"))
+        else:
+            self._cut_off()
 
     def _recover(self) -> None:
         """The store answers: what comes now is handed on when it is logged."""

@@ -121,13 +121,13 @@ class MemoryStore:
         if append.epoch != record.epoch:
             return Appended(AppendStatus.FENCED, record.length)
         if append == record.last:
-            return Appended(AppendStatus.ACCEPTED, record.length, record.stop_reason)
+            return Appended(AppendStatus.ACCEPTED, stop_reason=record.stop_reason)
         if record.end is not None:
             return Appended(AppendStatus.FENCED, record.length)
         if append.first != record.length:
             return Appended(AppendStatus.MISPLACED, record.length)
         self._write(record, append, now)
-        return Appended(AppendStatus.ACCEPTED, record.length, record.stop_reason)
+        return Appended(AppendStatus.ACCEPTED, stop_reason=record.stop_reason)
 
     def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
         """Read a page."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RedisBackend"]
 
 _MAX_PAGE_ENTRIES = 4096
-_ACCEPTED = AppendStatus.ACCEPTED  # some Pythons take long to find a member of an enumeration
+_ACCEPTED = Appended(AppendStatus.ACCEPTED)
 
 
 class RedisBackend(StreamBackend):
@@ -90,12 +90,7 @@ class RedisBackend(StreamBackend):
         calls = map(self._append_call, appends)
         with translated_errors("append"):
             answers = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
-            return [  # the class itself would make most of them in Python, which takes twice as long
-                _appended(append, answer)
-                if answer
-                else tuple.__new__(Appended, (_ACCEPTED, append.first + append.count, ""))
-                for append, answer in zip(appends, answers, strict=True)
-            ]
+            return [_appended(answer) if answer else _ACCEPTED for answer in answers]
 
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
@@ -168,8 +163,8 @@ class RedisBackend(StreamBackend):
         return await self._servers.run(SCRIPTS[script], ScriptCall((record, log), args))
 
 
-def _appended(append: Append, answer: Sequence[Any] | Exception) -> Appended:
+def _appended(answer: Sequence[Any] | Exception) -> Appended:
     if isinstance(answer, Exception):
         raise_unless_unavailable(answer)
         return Appended(AppendStatus.UNAVAILABLE)
-    return decode_appended(append, answer)
+    return decode_appended(answer)

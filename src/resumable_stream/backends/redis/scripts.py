@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from ...types import Append, Appended, AppendStatus, End, Entry, EpochStart, Push, StreamInfo, StreamState
+from ...types import Appended, AppendStatus, End, Entry, EpochStart, Push, StreamInfo, StreamState
 
 _STATUSES = (
     AppendStatus.ACCEPTED,
@@ -97,13 +97,10 @@ def _decode_takeovers(takeovers: bytes, created_at: int) -> tuple[EpochStart, ..
     return tuple(EpochStart(epoch, length, (created_at + after) / 1000) for epoch, length, after in starts)
 
 
-def decode_appended(append: Append, reply: Sequence[Any]) -> Appended:
+def decode_appended(reply: Sequence[Any]) -> Appended:
     """Return the answer of ``append.lua`` to an append that was not simply accepted."""
     number, length, stop = reply
-    status = _STATUSES[number]
-    if status is AppendStatus.ACCEPTED:
-        length = append.stop
-    return Appended(status, length, _decode_end(stop).reason if stop else "")
+    return Appended(_STATUSES[number], length, _decode_end(stop).reason if stop else "")
 
 
 def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:
