@@ -20,10 +20,12 @@ from resumable_stream.http import stream_response
 from resumable_stream.protocols.sse import encode_event
 
 from . import valgrind
+from .contestants.bare_log import BareLog
 from .stage import server
 
 _KINDS = {
     "plain": "events without the library",
+    "floor": "each chunk logged by a bare append",
     "chunks": "resumable, chunk by chunk",
     "events": "resumable, as an event stream",
 }
@@ -94,20 +96,27 @@ async def _answer(url: str, kind: str, chunks: int) -> None:
         async for _ in frames:
             gate.read()
 
+    async def frames() -> Any:
+        name = secrets.token_hex(8)
+        if kind == "plain":
+            return _events(source())
+        if kind == "floor":
+            return _events(await log.publish_apart(name, source))
+        stream = await context.create_new_resumable_stream(name, source)
+        return stream if kind == "chunks" else stream_response(stream).body
+
+    log = BareLog()
+    await log.open(url)
     # Without a linger, as one round of chunks comes right after the other.
     async with (
         ResumableStreamContext.from_url(url, retention=1, tombstone=0, linger=0) as context,
         anyio.create_task_group() as tasks,
     ):
         for _ in range(_STREAMS):
-            if kind == "plain":
-                tasks.start_soon(send, _events(source()))
-                continue
-            stream = await context.create_new_resumable_stream(secrets.token_hex(8), source)
-            frames: Any = stream if kind == "chunks" else stream_response(stream).body
-            tasks.start_soon(send, frames)
+            tasks.start_soon(send, await frames())
         for _ in range(chunks):
             await gate.let()
+    await log.close()
 
 
 async def _events(chunks: AsyncIterator[str]) -> AsyncIterator[bytes]:

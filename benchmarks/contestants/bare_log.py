@@ -2,7 +2,7 @@
 
 One connection appends and one listens, with nothing but an asyncio protocol and hiredis on them. Each chunk is one run
 of a script that logs it and publishes it. There is no lease, no fencing, no replay and no second reader, and the source
-runs in the task of its first caller.
+runs in the task of its first caller, unless it is published apart.
 """
 
 from __future__ import annotations
@@ -89,6 +89,9 @@ class _Channels(Replies):
 class BareLog:
     """Two connections for all streams."""
 
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
     async def open(self, url: str) -> None:
         address, loop = urlsplit(url), asyncio.get_running_loop()
         where = address.hostname or "", address.port or 0
@@ -103,6 +106,14 @@ class BareLog:
     async def publish(self, stream_id: str, factory: Factory) -> AsyncIterator[str]:
         return self._publish(stream_id, factory())
 
+    async def publish_apart(self, stream_id: str, factory: Factory) -> AsyncIterator[str]:
+        """Publish in a task of its own, which goes on when nobody reads."""
+        chunks: asyncio.Queue[str | None] = asyncio.Queue()
+        task = asyncio.create_task(self._pump(stream_id, factory, chunks))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return _taken(chunks)
+
     async def follow(self, stream_id: str, *, in_blocks: bool) -> AsyncIterator[str]:
         del in_blocks
         return await self._channels.subscribe(stream_id)
@@ -110,12 +121,22 @@ class BareLog:
     async def special(self, do: str, **details: Any) -> Any:
         raise NotImplementedError(do)
 
+    async def _pump(self, stream_id: str, factory: Factory, chunks: asyncio.Queue[str | None]) -> None:
+        async for chunk in self._publish(stream_id, factory()):
+            chunks.put_nowait(chunk)
+        chunks.put_nowait(None)
+
     async def _publish(self, stream_id: str, chunks: AsyncIterator[str]) -> AsyncIterator[str]:
         log = f"{{{stream_id}}}:log"
         async for chunk in chunks:
             await self._commands.ask("EVALSHA", self._digest, 2, log, stream_id, chunk)
             yield chunk
         await self._commands.ask("PUBLISH", stream_id, END)
+
+
+async def _taken(chunks: asyncio.Queue[str | None]) -> AsyncIterator[str]:
+    while (chunk := await chunks.get()) is not None:
+        yield chunk
 
 
 if __name__ == "__main__":
