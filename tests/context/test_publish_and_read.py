@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -19,6 +20,7 @@ from resumable_stream import (
     InvalidStreamIdError,
     JSONCodec,
     PublisherFailedError,
+    ResumableStream,
     ResumableStreamContext,
     StreamExistsError,
     StreamGoneError,
@@ -451,6 +453,42 @@ async def test_blocks_can_be_had_as_they_are_logged(store: Store) -> None:
             encoded += block.chunks
         assert encoded == ['{"word":"b"}', '{"word":"c"}']
         assert block.event_id == stream.event_id
+
+
+async def test_chunk_that_the_codec_cannot_read(store: Store) -> None:
+    """It is an error each time that it is read, and nothing is lost: what is logged can be had as it is."""
+    async with store.make_context() as context:
+        await collect(await context.resumable_stream("s", factory_of(["1", "{", "2"])))
+    async with store.make_context(codec=JSONCodec()) as context:
+        stream = await context.resume_existing_stream("s")
+        assert stream is not None
+        for _ in range(2):
+            with pytest.raises(json.JSONDecodeError):
+                await anext(stream.blocks())
+        assert (stream.index, await anext(stream)) == (0, 1)
+        for read in (stream.__anext__, stream.blocks().__anext__, stream.__anext__):
+            with pytest.raises(json.JSONDecodeError):
+                await read()
+        assert (await anext(stream.encoded_blocks()))[1:] == (1, ["{", "2"])
+
+
+async def test_iterators_keep_their_stream(store: Store) -> None:
+    """A stream that is only read as blocks, or as events, is not forgotten."""
+    for iterate in (ResumableStream.blocks, ResumableStream.encoded_blocks, ResumableStream.events):
+        async with store.make_context() as here, store.make_context() as elsewhere:
+            name, tap = f"s-{iterate.__name__}", Tap()
+            await here.resumable_stream(name, tap)
+            stream = await elsewhere.resume_existing_stream(name)
+            assert stream is not None
+            iterator: Any = iterate(stream)
+            del stream
+            tap.let("a")
+            assert list((await anext(iterator))[-1]) == ["a"]
+            gc.collect()
+            await anyio.sleep(0.01)  # it would be given back on the loop
+            tap.end("b")
+            with anyio.fail_after(5):  # nobody would tell it
+                assert list((await anext(iterator))[-1]) == ["b"]
 
 
 async def test_context_says_whether_it_is_being_left(store: Store) -> None:
