@@ -130,7 +130,10 @@ def _flusher(backend: StreamBackend, limits: Limits, linger: float) -> Flusher:
 
 @asynccontextmanager
 async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Callable[[], Waiting]]:
-    """A flusher with a very long linger, which has appended chunks of so many bytes, for each stream a list of them."""
+    """A flusher with a very long linger, which has made an append, and another one early.
+
+    That had chunks of so many bytes, for each stream a list of them.
+    """
     flusher = _flusher(AcceptingBackend(), limits, linger=1000.0)
 
     def schedule(chunks: Sequence[int] = (1,)) -> Waiting:
@@ -139,9 +142,9 @@ async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Calla
         return waiting
 
     async with anyio.create_task_group() as tasks:
-        waiting = [schedule(chunks) for chunks in sizes]
         tasks.start_soon(flusher.run)
-        for one in waiting:
+        await schedule().is_made.wait()
+        for one in [schedule(chunks) for chunks in sizes]:
             await one.is_made.wait()
         yield schedule
         tasks.cancel_scope.cancel()
@@ -166,12 +169,30 @@ async def appended(*sizes: Sequence[int], limits: Limits) -> AsyncIterator[Calla
     ids=lambda value: f"{len(value)} streams" if isinstance(value, list) else None,
 )
 async def test_what_waits_for_more(sizes: list[list[int]], limits: Limits, waits: bool) -> None:
-    """An append waits after a small one; not after a large one, one that just renews leases, or one of many."""
+    """An append waits after a small one that was early; not after a large one, or one that just renews leases."""
     with anyio.fail_after(30):
         async with appended(*sizes, limits=limits) as schedule:
             with anyio.move_on_after(0.05 if waits else math.inf):
                 await schedule().is_made.wait()
                 assert not waits
+
+
+async def test_what_comes_early_once_does_not_wait() -> None:
+    """A chunk that comes early after one that was late goes at once; so does the next, if that is not early, too."""
+    flusher = _flusher(AcceptingBackend(), Limits(), linger=_LONG)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(flusher.run)
+        waited: list[bool] = []
+        for pause in (0.0, 0.0, 2 * _LONG, 0.0, 0.0, 0.0, 2 * _LONG, 0.0):
+            await anyio.sleep(pause)
+            waiting = Waiting(Append("s", "gen", 1, 0, 1, b"x"))
+            flusher.schedule(waiting)
+            for _ in range(10):
+                await checkpoint()
+            waited.append(not waiting.is_made.is_set())
+            await waiting.is_made.wait()
+        tasks.cancel_scope.cancel()
+    assert waited == [False, False, False, False, True, True, False, False]
 
 
 class SlowBackend(MemoryBackend):

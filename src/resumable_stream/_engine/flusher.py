@@ -60,15 +60,16 @@ class Appender(Protocol):
 class Flusher:
     """Sends what is ready, for all streams together.
 
-    What comes alone goes at once. What comes while the last call is too recent, or while enough calls are under way,
-    goes together: sending, answering, and telling others cost much the same for one chunk and for ten. Of one stream
+    What comes alone goes at once, and so does what comes early after it: a source that is late once is not to be later
+    the next time. Where one early call follows another, or enough calls are under way, what comes goes together:
+    sending, answering, and telling others cost much the same for one chunk and for ten. Of one stream
     there is one append under way. What could not be sent is repeated by a task of its own, so that a part of the store
     that is away holds up no other.
 
     Args:
         backend: Where to.
         limits: Bounds of what a publisher collects.
-        linger: How many seconds an append waits for after the one before it, unless that was a large one.
+        linger: How many seconds after a call the next one is early, unless that was a large one.
         on_trouble: Called again and again while the store does not answer.
         on_recovery: Called when it does so again.
         reporter: Is told of appends, and of outages.
@@ -99,6 +100,7 @@ class Flusher:
         self._wake = asyncio.Event()
         self._wake_retry: anyio.Event | None = None
         self._next_at = -math.inf
+        self._was_early = False
         self._calls_under_way = 0
         self._unanswered_ticks = 0
         self._ticked_at = self._awake_since = -math.inf
@@ -163,11 +165,11 @@ class Flusher:
                 while not self._ready:
                     self._wake.clear()
                     await self._wake.wait()
-                delay = self._next_at - time.monotonic()
-                if delay > 0:
-                    await asyncio.sleep(delay)
+                early_by = self._next_at - time.monotonic()
+                if early_by > 0 and self._was_early:
+                    await asyncio.sleep(early_by)
                 sent_at = time.monotonic()
-                appenders, appends = self._take(sent_at)
+                appenders, appends = self._take(sent_at, is_early=early_by > 0)
             await self._flush(appenders, appends, sent_at)
 
     async def _flush(self, appenders: list[Appender], appends: list[Append], sent_at: float) -> None:
@@ -191,7 +193,7 @@ class Flusher:
             for appender in appenders:
                 appender.on_unreachable(failure)
 
-    def _take(self, sent_at: float) -> tuple[list[Appender], list[Append]]:
+    def _take(self, sent_at: float, *, is_early: bool) -> tuple[list[Appender], list[Append]]:
         """Return what one call takes, and note when the next one may be."""
         appenders: list[Appender] = []
         appends: list[Append] = []
@@ -207,6 +209,7 @@ class Flusher:
             self._next_at = sent_at
         elif chunks:  # a lease that is renewed holds up nobody
             self._next_at = sent_at + self._linger
+            self._was_early = is_early
         return appenders, appends
 
     def _on_answers(
