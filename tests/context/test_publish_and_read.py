@@ -20,7 +20,6 @@ from resumable_stream import (
     InvalidStreamIdError,
     JSONCodec,
     PublisherFailedError,
-    ResumableStream,
     ResumableStreamContext,
     StreamExistsError,
     StreamGoneError,
@@ -474,13 +473,12 @@ async def test_chunk_that_the_codec_cannot_read(store: Store) -> None:
 
 async def test_iterators_keep_their_stream(store: Store) -> None:
     """A stream that is only read as blocks, or as events, is not forgotten."""
-    for iterate in (ResumableStream.blocks, ResumableStream.encoded_blocks, ResumableStream.events):
+    for kind in ("blocks", "encoded_blocks", "events"):
         async with store.make_context() as here, store.make_context() as elsewhere:
-            name, tap = f"s-{iterate.__name__}", Tap()
-            await here.resumable_stream(name, tap)
-            stream = await elsewhere.resume_existing_stream(name)
-            assert stream is not None
-            iterator: Any = iterate(stream)
+            tap = Tap()
+            await here.resumable_stream(kind, tap)
+            stream = await elsewhere.resume_existing_stream(kind)
+            iterator: Any = getattr(stream, kind)()
             del stream
             tap.let("a")
             assert list((await anext(iterator))[-1]) == ["a"]
