@@ -60,11 +60,11 @@ class Appender(Protocol):
 class Flusher:
     """Sends what is ready, for all streams together.
 
-    What comes alone goes at once, and so does what comes early after it: a source that is late once is not to be later
-    the next time. Where one early call follows another, or enough calls are under way, what comes goes together:
-    sending, answering, and telling others cost much the same for one chunk and for ten. Of one stream
-    there is one append under way. What could not be sent is repeated by a task of its own, so that a part of the store
-    that is away holds up no other.
+    What comes alone goes at once, and so does what comes early after it: a chunk that is late is not to make the next
+    one late. Where one early call follows another, or enough calls are under way, what comes goes together: sending,
+    answering, and telling others cost much the same for one chunk and for ten. Of one stream there is one append under
+    way. What could not be sent is repeated by a task of its own, so that a part of the store that is away holds up no
+    other.
 
     Args:
         backend: Where to.
@@ -99,7 +99,7 @@ class Flusher:
         self._turn = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake_retry: anyio.Event | None = None
-        self._next_at = -math.inf
+        self._early_until = -math.inf
         self._was_early = False
         self._calls_under_way = 0
         self._unanswered_ticks = 0
@@ -165,7 +165,7 @@ class Flusher:
                 while not self._ready:
                     self._wake.clear()
                     await self._wake.wait()
-                early_by = self._next_at - time.monotonic()
+                early_by = self._early_until - time.monotonic()
                 if early_by > 0 and self._was_early:
                     await asyncio.sleep(early_by)
                 sent_at = time.monotonic()
@@ -194,7 +194,7 @@ class Flusher:
                 appender.on_unreachable(failure)
 
     def _take(self, sent_at: float, *, is_early: bool) -> tuple[list[Appender], list[Append]]:
-        """Return what one call takes, and note when the next one may be."""
+        """Return what one call takes, and note until when the next one is early."""
         appenders: list[Appender] = []
         appends: list[Append] = []
         size = chunks = 0
@@ -206,9 +206,9 @@ class Flusher:
             size += len(append.payload)
             chunks += append.count
         if chunks >= self._many_chunks or size >= self._many_bytes or self._ready:
-            self._next_at = sent_at
+            self._early_until = sent_at
         elif chunks:  # a lease that is renewed holds up nobody
-            self._next_at = sent_at + self._linger
+            self._early_until = sent_at + self._linger
             self._was_early = is_early
         return appenders, appends
 

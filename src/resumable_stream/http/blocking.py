@@ -169,8 +169,8 @@ class _Watch:
             return
         try:
             asyncio.get_running_loop().add_reader(watched, self._look)
-        except NotImplementedError:  # as asyncio says where its loop watches no sockets, on Windows: a send will notice
-            watched.close()
+        except NotImplementedError:  # asyncio raises it where its loop cannot watch sockets, as on Windows
+            watched.close()  # and a send will notice that the client has gone
         else:
             self._connection = watched
 
