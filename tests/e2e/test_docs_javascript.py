@@ -36,7 +36,7 @@ def block(page: str, language: str, has: str) -> str:
 
 
 def component(imports: str, before: str, *shown: str) -> str:
-    """A page around blocks: what stands before them, and what is shown beside the text of the answer."""
+    """A page around blocks: what stands before them, and what is shown above the text of the answer, which grows."""
     return f"""
 import {{ useEffect, useState }} from "react";
 import {{ createRoot }} from "react-dom/client";
@@ -47,7 +47,7 @@ const textOf = ({{ content, parts }}) => content ?? parts.map((part) => part.tex
 function Chat({{ chat }}) {{
 {before}
   const answers = messages.filter((message) => message.role === "assistant");
-  return <><p>{{answers.map(textOf).join("")}}</p>{"".join(shown)}</>;
+  return <>{"".join(shown)}<p>{{answers.map(textOf).join("")}}</p></>;
 }}
 
 const id = new URLSearchParams(location.search).get("chat");

@@ -105,6 +105,18 @@ async def test_stop(chromium: Browser, app: App) -> None:
         await expect(page.locator("main p")).to_have_text(["Count", text])
 
 
+async def test_stop_stands_still(chromium: Browser, app: App) -> None:
+    """Somebody who is slow to release the mouse button has clicked, too, although the answer has grown by a line."""
+    async with opened(chromium, app.url) as page:
+        await ask(page)
+        await wait_for_number(page, 10)
+        await page.get_by_role("button", name="Stop").hover()
+        await page.mouse.down()
+        await wait_for_number(page, 60)
+        await page.mouse.up()
+        await expect(page.locator(".assistant")).to_contain_text("[stopped]")
+
+
 async def test_restart_in_the_middle(chromium: Browser, tmp_path: Path) -> None:
     """A page that is left open while the server is restarted comes back by itself, and shows what was kept, marked."""
     write(tmp_path, Step.SQLITE, pause=1000)

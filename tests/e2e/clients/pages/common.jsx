@@ -24,16 +24,17 @@ export function View({ messages, status, error, send, stop, regenerate }) {
   const [question, setQuestion] = useState("");
   window.messages = messages; // for tests to compare
   return (
+    // What is clicked stands above what grows: a press on a button that moves before its release is no click.
     <main data-status={status} data-error={error?.message}>
+      <input value={question} onChange={(event) => setQuestion(event.target.value)} />
+      <button onClick={() => (send(question), setQuestion(""))}>Send</button>
+      <button onClick={stop}>Stop</button>
+      <button onClick={regenerate}>Regenerate</button>
       {messages.map((message) => (
         <article key={message.id} className={message.role} data-interrupted={message.metadata?.interrupted}>
           {textOf(message)}
         </article>
       ))}
-      <input value={question} onChange={(event) => setQuestion(event.target.value)} />
-      <button onClick={() => (send(question), setQuestion(""))}>Send</button>
-      <button onClick={stop}>Stop</button>
-      <button onClick={regenerate}>Regenerate</button>
     </main>
   );
 }
