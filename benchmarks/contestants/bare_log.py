@@ -1,8 +1,8 @@
 """As little as Python can do for many streams that are logged before anybody sees them: the floor for their cost.
 
 One connection appends and one listens, with nothing but an asyncio protocol and hiredis on them. Each chunk is one run
-of a script that logs it and publishes it. There is no lease, no fencing, no replay and no second reader, and the source
-runs in the task of its first caller, unless it is published apart.
+of a script that logs it and publishes it. There is no lease, no fencing and no replay, and the source runs in the task
+of its first caller, unless it is published apart.
 """
 
 from __future__ import annotations
@@ -48,42 +48,61 @@ class _Commands(Replies):
         self.write(b"".join(packets))
 
 
+class _Reader:
+    """Takes what one reader has not read yet, without more than that needs."""
+
+    def __init__(self) -> None:
+        self._unread: deque[str] = deque()
+        self._change: asyncio.Future[None] | None = None
+
+    def take(self, chunk: str) -> None:
+        self._unread.append(chunk)
+        self.wake()
+
+    def wake(self) -> None:
+        change, self._change = self._change, None
+        if change is not None:
+            change.set_result(None)
+
+    def changed(self) -> asyncio.Future[None]:
+        self._change = change = asyncio.get_running_loop().create_future()
+        return change
+
+    async def chunks(self) -> AsyncIterator[str]:
+        unread = self._unread
+        while True:
+            while not unread:
+                await self.changed()
+            chunk = unread.popleft()
+            if chunk == END:
+                return
+            yield chunk
+
+
 class _Channels(Replies):
-    """Hears all channels, and keeps for each what nobody has read."""
+    """Hears all channels, for all their readers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._heard: dict[bytes, deque[str]] = {}
-        self._waiting: dict[bytes, asyncio.Future[None]] = {}
+        self._readers: dict[bytes, list[_Reader]] = {}
 
     @override
     def take(self, reply: Any) -> None:
         kind, channel, content = reply
         if kind == b"message":
-            self._heard[channel].append(content.decode())
-        if (waiting := self._waiting.pop(channel, None)) is not None:
-            waiting.set_result(None)
+            chunk = content.decode()
+            for reader in self._readers[channel]:
+                reader.take(chunk)
+        else:
+            for reader in self._readers[channel]:
+                reader.wake()
 
     async def subscribe(self, name: str) -> AsyncIterator[str]:
-        channel = name.encode()
-        self._heard[channel] = deque()
+        reader = _Reader()
+        self._readers.setdefault(name.encode(), []).append(reader)
         self.write(pack("SUBSCRIBE", name))
-        await self._changed(channel)
-        return self._read(channel)
-
-    async def _read(self, channel: bytes) -> AsyncIterator[str]:
-        heard = self._heard[channel]
-        while True:
-            while not heard:
-                await self._changed(channel)
-            chunk = heard.popleft()
-            if chunk == END:
-                return
-            yield chunk
-
-    def _changed(self, channel: bytes) -> asyncio.Future[None]:
-        self._waiting[channel] = change = asyncio.get_running_loop().create_future()
-        return change
+        await reader.changed()
+        return reader.chunks()
 
 
 class BareLog:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..contestants.sources import Spec, expected_digest
-from ..field import ASSISTANT, IOREDIS, NODE_REDIS, NPM_PEERS, OURS, PEERS, PYPI, Contestant, present
+from ..field import ASSISTANT, FLOOR_OF_MANY, IOREDIS, NODE_REDIS, NPM_PEERS, OURS, PEERS, PYPI, Contestant, present
 from ..findings import Goal, Metric, Work, compare_with_each, compare_with_number
 from ..samples import at_least, at_most, ratio
 from ..stage import Pair, Stage, check, new_name, take_turns
@@ -49,7 +49,8 @@ async def measure(stage: Stage, work: Work) -> None:
         _, found = await _follow(pair, spec, _FOLLOWERS)
         return {"p50": found["ages"]["50"], "p99": found["ages"]["99"]}
 
-    await take_turns(stage, paced, contestants, sample_paced, repeats=stage.pick(3, 2), limit=30)
+    floor = stage.dressed([FLOOR_OF_MANY])
+    await take_turns(stage, paced, [*contestants, *floor], sample_paced, repeats=stage.pick(3, 2), limit=30)
     for followers in _GROWTH:
         if followers <= stage.pick(10_000, 1_000):
             await _measure_growth(stage, work, followers)
@@ -97,11 +98,12 @@ async def _follow(
 
 def goals(stage: Stage, work: Work) -> list[Goal]:
     """Return what is to be so."""
-    (ours,) = stage.names(OURS)
+    ours, floor = stage.names(OURS, FLOOR_OF_MANY)
     npm = stage.names(*NPM_PEERS)
     found = compare_with_each("deliveries/s, to {}", work.tables["fast"], "rate", ours, npm, at_least(15))
     if table := work.tables.get("paced"):
         found += compare_with_each("p99 at 50 chunks/s, to {}", table, "p99", ours, npm, at_most(0.5))
+        found += compare_with_each("the same of the floor, to {}", table, "p99", floor, npm, None)
     costs = {n: _costs(work, ours, n) for n in _GROWTH}
     for n in (1_000, 10_000):
         if costs[n] and costs[100]:
