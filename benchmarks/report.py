@@ -32,7 +32,8 @@ def write_results(works: Sequence[Work], about: Mapping[str, str], folder: Path)
 
 def write_page(works: Sequence[Work], about: Mapping[str, str]) -> None:
     """Put the list of goals between two markers of the page."""
-    lines = [f"`make bench`, {'; '.join(about.values())}:", "", *goal_lines(works)]
+    conditions = "; ".join(f"{name} {value}" for name, value in about.items())
+    lines = [f"`make bench`, {conditions}:", "", *goal_lines(works)]
     _PAGE.write_text(replaced(_PAGE.read_text(encoding="utf-8"), lines), encoding="utf-8")
 
 

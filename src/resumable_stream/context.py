@@ -64,10 +64,11 @@ class Settings(TypedDict, total=False):
     """How long readers wait for a store that is away, before they raise `BackendUnavailableError`; and how long a
     publisher whose factory has come to its end tries to record that. Default 60."""
     linger: float
-    """How long an append waits for after the one before it, so that the chunks of more streams travel together: more of
-    it costs less processor time here, in the store and with followers, and comes on top of the latency where many
-    streams are live. A chunk does not wait if none was sent just before it, or many. 0: none waits. At most 0.1, and a
-    tenth of the lease and of ``outage_timeout``. Default 0.002."""
+    """How long after an append the next one is early. One that is, after another that was, waits until it is not, so
+    that the chunks of more streams travel together: more of it costs less processor time here, in the store and with
+    followers, and comes on top of the latency where many streams are live. A lone chunk does not wait, nor does what
+    comes after a large append. 0: none waits. At most 0.1, and a tenth of the lease and of ``outage_timeout``. Default
+    0.004."""
     limits: Limits
     """Bounds on what is accepted and held."""
     codec: Codec | None

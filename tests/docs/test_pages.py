@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
+from resumable_stream import ResumableStreamContext
+from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.context import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -28,6 +34,14 @@ def test_newest_versions(name: str) -> None:
     table = (DOCS / "support.md").read_text().partition("## Web frameworks")[0]
     first, *_ = re.findall(rf'"{name}==([\d.]+)', (ROOT / "pyproject.toml").read_text())
     assert first in table
+
+
+def test_defaults() -> None:
+    """What a setting says that its default is, it is."""
+    setting = r'^    (\w+): float\n    """(?:.|\n)*?Default\s+([\d.]+)\."""$'
+    said = re.findall(setting, inspect.getsource(Settings), re.MULTILINE)
+    terms = ResumableStreamContext(MemoryBackend())._runtime._terms
+    assert {name: float(default) for name, default in said} == asdict(terms)
 
 
 PACKAGES = ["", ".answers", ".chat", ".http", ".inspector", ".interop.npm", ".observer", ".sync", ".telemetry"]

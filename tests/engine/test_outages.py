@@ -428,6 +428,92 @@ async def test_readers_of_a_fenced_publisher_do_not_wait_for_its_clean_up() -> N
         assert await collect(taken) == ["c"]
 
 
+@pytest.mark.parametrize("found", ["lost", "away"])
+async def test_taken_over_here_and_lost_again(found: str) -> None:
+    """What was found out about the publisher elsewhere is forgotten when the stream is taken over here.
+
+    When that publisher is lost in its turn, readers wait for another one as long as they did for this one.
+    """
+    clock = ManualClock()
+    async with (
+        Processes(clock=clock, outage_timeout=0.5) as both,
+        ResumableStreamContext(MemoryBackend(both.store), drain_timeout=0) as third,
+    ):
+        await both.here.resumable_stream("s", Tap("a"))
+        follower = held(await both.elsewhere.resumable_stream("s", never))
+        assert await take(follower, 1) == ["a"]
+        feed = follower._reader.feed
+        both.near.go_away()
+        clock.advance(15.1)  # the lease, and a little: nobody is told yet that the stream is lost
+        if found == "away":
+            both.far.plan("read", refuse)
+        await follower_looks(both)
+        await until(lambda: feed.told_at is not None if found == "lost" else feed.away_since is not None)
+        tap = Tap("b")
+        await both.elsewhere.resumable_stream("s", never, takeover=lambda _: tap())
+        assert await take(follower, 1) == ["b"]
+        await anyio.sleep(0.6)  # longer than readers wait for a publisher, and for the store
+        clock.advance(15.1)
+        if found == "away":
+            both.far.plan("read", refuse)
+        tap.let("refused")
+        await until(lambda: not feed.is_published_here)
+        await anyio.sleep(0.1)
+        await third.resumable_stream("s", never, takeover=lambda _: ["c"])
+        assert await collect(follower) == ["c"]
+        both.near.come_back()
+
+
+@pytest.mark.parametrize("error", [BackendError("damaged"), BackendUnavailableError("away")])
+async def test_taken_over_here_while_a_read_is_about_to_fail(error: BackendError) -> None:
+    """A read of the log that began before is none of the new publisher's."""
+    clock, released, is_reached = ManualClock(), anyio.Event(), anyio.Event()
+
+    async def fail(_call: object) -> None:
+        is_reached.set()
+        await released.wait()
+        raise error
+
+    async with Processes(clock=clock) as both:
+        await both.here.resumable_stream("s", Tap("a"))
+        follower = held(await both.elsewhere.resumable_stream("s", never))
+        assert await take(follower, 1) == ["a"]
+        both.near.go_away()
+        clock.advance(15.1)
+        both.far.plan("read", fail)
+        await follower_looks(both)
+        await is_reached.wait()
+        tap = Tap("b")
+        await both.elsewhere.resumable_stream("s", never, takeover=lambda _: tap())
+        assert await take(follower, 1) == ["b"]
+        released.set()
+        await anyio.wait_all_tasks_blocked()
+        assert not follower.degraded
+        tap.end("c")
+        assert await collect(follower) == ["c"]
+        both.near.come_back()
+
+
+async def test_window_after_the_publisher_was_cut_off() -> None:
+    """Readers here who follow the new publisher are kept no more than others are."""
+    async with Processes(lease=0.3, limits=Limits(window_bytes=500)) as both:
+        stream = held(await both.here.resumable_stream("s", Tap("a")))
+        assert await take(stream, 1) == ["a"]
+        window = stream._reader.feed.window
+        both.near.go_away()
+        await until(lambda: stream.degraded)
+        assert window.max_bytes > 500
+        tap, taken = Tap("b"), None
+        while taken is None or taken.role is StreamRole.SUBSCRIBER:
+            await anyio.sleep(0.05)
+            taken = held(await both.elsewhere.resumable_stream("s", never, takeover=lambda _: tap()))
+        both.near.come_back()
+        assert await take(stream, 1) == ["b"]
+        assert window.max_bytes == 500
+        tap.end("c")
+        assert await collect(stream) == ["c"]
+
+
 async def test_stop_during_an_outage_keeps_what_readers_got() -> None:
     """A stop while the store is away is recorded when it is back, with all that readers here got."""
     async with Processes(call_timeout=0.2) as both:
@@ -642,6 +728,30 @@ async def test_store_that_lost_the_last_chunks() -> None:
         assert chunks == ["a"]
         assert isinstance(error, PublisherFailedError)
         assert "lost" in error.error_message
+
+
+@pytest.mark.parametrize("kept", [0, 1], ids=["everything", "the last chunks"])
+async def test_store_that_lost_chunks_while_the_source_waits(kept: int) -> None:
+    """A source that waits for the log to catch up goes on, for its readers here, when the log never will."""
+    async with Processes(limits=Limits(pending_chunks=3)) as both:
+        tap, hold = Tap(), Hold()
+        stream = await both.here.resumable_stream("s", tap)
+        for chunk in "ab":
+            tap.let(chunk)
+            assert await take(stream, 1) == [chunk]
+        both.near.plan("append", hold)
+        tap.let("c")
+        await hold.is_reached.wait()
+        tap.end(*"defghij")
+        await anyio.wait_all_tasks_blocked()
+        if kept:
+            record = both.store._records["s"]
+            record.entries, record.length = record.entries[:kept], kept
+        else:
+            both.store._records.clear()
+        hold.release()
+        chunks, error = await collect_until_error(stream)
+        assert (chunks, type(error)) == ([*"cdefghij"], PublisherFailedError if kept else StreamGoneError)
 
 
 async def test_followers_give_up_in_the_end() -> None:

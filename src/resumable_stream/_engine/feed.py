@@ -92,6 +92,9 @@ class Feed:
         """Go on under a new epoch, which is published here. False: this feed has chunks that the store lost."""
         if self.window.stop > info.length:
             return False
+        # What was found out about a publisher elsewhere would be held against this one, when it is gone.
+        self.told_at = self.away_since = None
+        self.is_degraded = False
         if self.window.stop < info.length:
             self.window.skip_to(info.length)
             self.wake()

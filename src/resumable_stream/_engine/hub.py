@@ -94,6 +94,7 @@ class Hub:
             return
         feed.owner = None
         feed.is_degraded = False
+        feed.window.max_bytes = self._limits.window_bytes  # it kept more, if the store was away
         if feed.readers and not feed.is_over:
             self._watched.add(feed)
             self.look(feed)
@@ -238,7 +239,8 @@ class Hub:
         except BackendUnavailableError as error:
             self._look_later(feed, error)
         except Exception as error:  # noqa: BLE001  # a task boundary: only this stream's readers are to suffer
-            feed.fail(backend_error(error, "read"))
+            if _needs_log(feed):
+                feed.fail(backend_error(error, "read"))
         finally:
             self._outdated.discard(feed)
             self._updating.discard(feed)
@@ -308,6 +310,8 @@ class Hub:
 
     def _look_later(self, feed: Feed, error: BackendUnavailableError) -> None:
         """Have the log read again soon, and then less and less often; give up after ``outage_timeout``."""
+        if not _needs_log(feed):
+            return  # taken over here meanwhile, perhaps
         now = anyio.current_time()
         if feed.away_since is None:
             feed.away_since = now
@@ -322,9 +326,8 @@ class Hub:
     def _note_recovery(self, feed: Feed) -> None:
         if feed.away_since is not None:
             feed.away_since = None
+            feed.is_degraded = False
             self.note_recovery()
-            if not feed.is_published_here:
-                feed.is_degraded = False
 
     def _on_push(self, stream_id: str, push: Push | None) -> None:
         feed = self._feeds.get(stream_id)

@@ -280,7 +280,7 @@ class Publisher:
     async def _care(self) -> None:
         """Wait until the log has caught up; if it cannot, hand on what it does not have."""
         if not (self._is_degraded or self._failure):
-            await self._until(lambda: not self._outbox.is_full or self._is_degraded)
+            await self._until(lambda: not self._outbox.is_full or self._is_degraded or self._failure)
         if self._is_degraded and not self._failure and not self._outbox.roll():
             self._give_up_log(_no_room(self._outbox.allowance))
         if self._is_degraded or self._failure:

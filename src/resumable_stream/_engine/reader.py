@@ -86,7 +86,8 @@ class Reader:
             StopAsyncIteration: All were fetched, and the stream has come to a good end; or the reader was closed.
             PublisherFailedError, PublisherLostError: That is how the stream ended. All its chunks were fetched.
             StreamGoneError: The chunks that should be next are not in the store any more.
-            BackendError: The store cannot be read, and was not back in time. Reading may go on.
+            BackendError: The store cannot be read, and was not back in time. Reading may go on, but not where the feed
+                was given up: another reader can, then.
             ConcurrentReadError: Another task is fetching.
         """
         if self._is_fetching and not self._is_closed:
