@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,9 @@ from resumable_stream import (
     InvalidSettingError,
     JSONCodec,
     LimitExceededError,
+    Limits,
     PublisherFailedError,
+    ResumableStream,
     ResumableStreamContext,
     StreamState,
 )
@@ -309,6 +312,24 @@ async def test_deleting_while_the_backend_is_away(world: World) -> None:
         await chat.load(ALICE, "c")
 
 
+async def test_deleting_is_not_cancelled_half_way(world: World) -> None:
+    """A caller who goes away while a chat is deleted leaves none of its streams, which nobody could name any more."""
+
+    class Slow(FaultyBackend):
+        @override
+        async def delete(self, stream_id: str) -> bool:
+            await anyio.sleep(0.02)
+            return await super().delete(stream_id)
+
+    context, chat = await world.process(backend=Slow(MemoryBackend(world.streams)))
+    for number in range(3):
+        await collect(await chat.send(ALICE, "c", says("Hi"), message=user_message(f"u{number}")))
+    with anyio.move_on_after(0.03) as scope:
+        await chat.delete(ALICE, "c")
+    assert scope.cancelled_caught
+    assert [info.stream_id async for info in context.list_streams()] == []
+
+
 async def test_deleting_leaves_a_chat_of_somebody_else(world: World) -> None:
     """If a chat is deleted, and its id taken by somebody else, while its owner deletes it, the other's chat stays."""
 
@@ -596,6 +617,35 @@ async def test_failed_answer_is_kept(world: World) -> None:
     assert text_of(loaded.messages) == ["Hello?", "Hi"]
 
 
+@pytest.mark.parametrize("data", ["x" * 2000, float("nan")], ids=["too large", "no JSON"])
+async def test_chunk_that_cannot_be_logged_fails_the_answer(world: World, data: Any) -> None:
+    """Of an answer that yields it, what came before is kept, as all readers had it, and marked as failed."""
+    _, chat = await world.process(settings={"limits": Limits(max_chunk_bytes=1000)})
+    tap = Tap(*text_chunks("Hi")[:2], {"type": "data-x", "data": data})
+    _, error = await collect_until_error(await chat.send(ALICE, "c", by(tap), message=user_message("u")))
+    assert isinstance(error, PublisherFailedError)
+    loaded = await chat.load(ALICE, "c")
+    assert loaded.info.active_stream is None
+    assert loaded.messages[1]["metadata"] == {"interrupted": "failed"}
+    assert [part["type"] for part in loaded.messages[1]["parts"]] == ["step-start", "text"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no telling whether a task is being cancelled")
+async def test_answer_that_awaits_what_was_cancelled_has_failed(world: World) -> None:
+    """Nobody stopped it."""
+
+    async def awaiting(_turn: Turn) -> AsyncIterator[str]:
+        yield "Hi"
+        cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    _, chat = await world.process()
+    _, error = await collect_until_error(await chat.send(ALICE, "c", awaiting, message=user_message("u")))
+    assert isinstance(error, PublisherFailedError)
+    assert (await chat.load(ALICE, "c")).messages[1]["metadata"] == {"interrupted": "failed"}
+
+
 @pytest.mark.parametrize("chunk", [5, {"type": 5}, {"type": "text-delta", "id": "unknown", "delta": "x"}])
 async def test_chunk_that_is_none_fails_the_answer(world: World, chunk: Any) -> None:
     """What is no UI message chunk, or does not fit, is not handed on; the answer has failed, and says of what."""
@@ -645,16 +695,21 @@ async def _asked(chat: ResumableChat, *tools: dict[str, Any]) -> dict[str, Any]:
 CALL = {"type": "tool-input-available", "toolCallId": "x", "toolName": "look", "input": {"at": 1}}
 
 
-async def test_tool_output_sent_twice_is_answered_once(world: World) -> None:
-    """Outputs of tools that are sent again get the answer that there is, while it is made and after."""
+@pytest.mark.parametrize("has_message_id", [False, True], ids=["", "as the AI SDK sends them"])
+async def test_tool_output_sent_twice_is_answered_once(world: World, has_message_id: bool) -> None:
+    """Outputs of tools that are sent again, by another tab perhaps, get the answer that is there or is being made."""
     _, chat = await world.process()
     asked = await _asked(chat, CALL)
     tool = {**asked["parts"][-1], "state": "output-available", "output": "seen"}
     sent = {**asked, "parts": [*asked["parts"][:-1], tool]}
-    tap = Tap("I saw it")
-    streams = [await chat.send(ALICE, "c", by(tap), message=sent), await chat.send(ALICE, "c", never, message=sent)]
+    tap, message_id = Tap("I saw it"), asked["id"] if has_message_id else None
+
+    async def send(answer: Any) -> ResumableStream[dict[str, Any]]:
+        return await chat.send(ALICE, "c", answer, message=sent, message_id=message_id)
+
+    streams = [await send(by(tap)), await send(never)]
     tap.end()
-    streams.append(await chat.send(ALICE, "c", never, message=sent))
+    streams.append(await send(never))
     chunks = [await collect(stream) for stream in streams]
     assert chunks[0] == chunks[1] == chunks[2]
     assert text_of((await chat.load(ALICE, "c")).messages) == ["Hello?", "I saw it"]

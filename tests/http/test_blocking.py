@@ -48,6 +48,32 @@ def ask(service: BlockingChatService, body: bytes = SENT, user: str | None = "ad
     return made
 
 
+def test_errors_outside_of_the_service() -> None:
+    """A context that does not open, or is closed, and a body that cannot be read are answered like any other error."""
+
+    class TooLargeError(Exception):
+        code = 413
+
+    def service_of(url: str, **settings: Any) -> tuple[sync.ResumableStreamContext, BlockingChatService]:
+        made = sync.ResumableStreamContext.from_url(url, codec=JSONCodec(), **settings)
+        return made, BlockingChatService(sync.ResumableChat(made, MemoryChatStore), lambda _asked: [])
+
+    def read(error: Exception) -> BlockingResponse:
+        def fail(_size: int) -> bytes:
+            raise error
+
+        return open_service.respond(BY_NAME["start"], "ada", {}, {}, {}, fail, None, {})
+
+    _, unreachable = service_of("redis://127.0.0.1:1", call_timeout=0.1)
+    open_context, open_service = service_of("memory://")
+    broken_off, too_large = read(OSError("reset")), read(TooLargeError())
+    open_context.close()
+    responses = [ask(unreachable), ask(open_service), broken_off, too_large]
+    errors = [json.loads(response.body)["error"]["code"] for response in responses if isinstance(response.body, bytes)]
+    assert [response.status for response in responses] == [503, 503, 400, 413]
+    assert errors == ["unavailable", "unavailable", "invalid_request", "too_large"]
+
+
 def test_chat_service(context: sync.ResumableStreamContext) -> None:
     """Requests are answered as by the service of coroutines, with an answer that blocks, and errors are responses."""
 

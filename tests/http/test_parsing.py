@@ -65,6 +65,21 @@ async def test_body_that_breaks_off() -> None:
         await parse_json(HTTPRequest(body=body()), 100)
 
 
+async def test_body_that_is_too_long_for_the_framework() -> None:
+    """One that the framework refuses to read on is too long, and has not broken off."""
+
+    class TooLargeError(Exception):
+        code = 413
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        raise TooLargeError
+
+    with pytest.raises(HTTPError) as caught:
+        await parse_json(HTTPRequest(body=body()), 100)
+    assert caught.value.status == 413
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_form_of_another_site_is_refused(site: str) -> None:
     """A page of another site cannot send what the browser does not ask about first; programs can send any type."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -131,6 +133,17 @@ def test_a_users_message() -> None:
             {"type": "file", "mediaType": "application/octet-stream", "url": "https://u/?"},
         ],
     }
+
+
+@pytest.mark.parametrize(
+    "attachment", [{"url": "http://[x"}, {"url": "http://a\u2100b/x"}, {"url": "u", "name": "//[b"}]
+)
+def test_attachment_whose_url_is_none(monkeypatch: pytest.MonkeyPatch, attachment: dict[str, str]) -> None:
+    """What it is cannot be guessed, also where Python takes it for a URL and refuses it, as it does from 3.13 on."""
+    guess = mimetypes.guess_type
+    monkeypatch.setattr(mimetypes, "guess_type", lambda name: guess(urlsplit(name).geturl()))
+    message = message_from_v4({"id": "u", "role": "user", "content": "", "experimental_attachments": [attachment]})
+    assert message["parts"][-1]["mediaType"] == "application/octet-stream"
 
 
 def test_a_users_message_comes_back() -> None:

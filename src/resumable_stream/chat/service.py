@@ -25,6 +25,7 @@ from ..exceptions import (
 )
 from ..stream import ResumableStream
 from ..types import StreamInfo, StreamState
+from .finishing import to_the_end
 from .ids import IdGenerator
 from .planning import (
     Plan,
@@ -242,10 +243,13 @@ class ResumableChat:
         if not callable(answer):
             raise InvalidFactoryError(f"an answer is callable, which {type(answer).__name__} is not")
         make_plan = self._planner(message, trigger, message_id)
+        # A user's message with an id of an earlier one is edited. Outputs of tools always have one from the AI SDK.
+        is_edited = message_id is not None and message is not None and message.get("role") != "assistant"
+        may_be_repeated = message is not None and trigger == "submit-message" and not is_edited
         chat = await self._load_or_create(user, chat_id, make_plan)
         for _ in range(_ATTEMPTS):
             chat = await self._turns.settled(chat)
-            if message_id is None and message is not None and trigger == "submit-message":
+            if may_be_repeated:
                 again = await self._sent_again(chat, make_plan(chat).messages[-1])
                 if again is not None:
                     return again
@@ -365,7 +369,11 @@ class ResumableChat:
         info = await self._describe(user, chat_id)
         if info.active_stream is not None:
             await self._context.delete(info.active_stream.stream_id)
-        records = await self._store.delete(chat_id, if_owner=info.owner)
+        await to_the_end(self._forget(info))
+
+    async def _forget(self, info: ChatInfo) -> None:
+        """Delete a chat and its streams: once that has gone, nobody can name these any more."""
+        records = await self._store.delete(info.chat_id, if_owner=info.owner)
         latest_first = (record.stream_id for record in reversed(records or ()))  # that one may be running
         await self._turns.forget_streams(*latest_first)
 

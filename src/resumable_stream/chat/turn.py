@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -161,10 +162,11 @@ class AnswerRun:
 
     async def _save_interrupted(self, error: BaseException) -> None:
         """Save what there is of an answer that was cancelled or failed. If that fails, the next load does it."""
+        is_cancelled = _is_cancelled(error)
+        if isinstance(error, GeneratorExit) and not is_cancelled:
+            return  # the log refused the last chunk, and the next load saves what it has
         with anyio.move_on_after(_LAST_SAVE_TIMEOUT):
-            why = "failed"
-            if not isinstance(error, Exception):  # a cancellation, or the generator is being closed
-                why = await self._why_cancelled(self._record.stream_id)
+            why = await self._why_cancelled(self._record.stream_id) if is_cancelled else "failed"
             message = interrupted(self._reducer.message, why) if self._keep_partial else None
             await self._save(ended_turn(self._record, message))
 
@@ -205,3 +207,11 @@ class AnswerRun:
             return True
         records = await self._store.list_streams(self._record.chat_id)
         return not records or records[-1].stream_id != self._record.stream_id
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Whether this task is being cancelled, and not just the answer awaiting something that was."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    if cancelling is None:  # up to Python 3.10 there is no telling
+        return isinstance(error, asyncio.CancelledError)
+    return bool(cancelling())

@@ -13,7 +13,9 @@ import anyio
 from ..sync import BlockingIterator, ResumableChat, ResumableStream
 from ..sync.factories import for_the_loop
 from .bodies import EventStreamSettings, Wire, stream_response
+from .errors import error_response
 from .messages import HTTPRequest, HTTPResponse
+from .parsing import unreadable_body
 from .service import ChatService, Respond, Route
 
 __all__ = ["BlockingChatService", "BlockingResponse", "blocking_stream_response"]
@@ -76,13 +78,16 @@ class BlockingChatService:
             native: The framework's request.
             environ: What the server of WSGI said of it.
         """
-        sent = self._read(read) if user else b""
-        request = HTTPRequest(path, query, headers, _in_one_piece(sent), native)
-        # Each process has a chat of its own behind that which was made before it was forked.
-        service = ChatService(
-            self._chat.twin, self._respond, settings=self._settings, max_body_bytes=self._max_body_bytes
-        )
-        made: HTTPResponse = self._chat.context.call(service.respond, route, user, request)
+        try:
+            sent = self._read(read) if user else b""
+            request = HTTPRequest(path, query, headers, _in_one_piece(sent), native)
+            # Each process has a chat of its own behind that which was made before it was forked.
+            service = ChatService(
+                self._chat.twin, self._respond, settings=self._settings, max_body_bytes=self._max_body_bytes
+            )
+            made: HTTPResponse = self._chat.context.call(service.respond, route, user, request)
+        except Exception as error:  # noqa: BLE001  # the edge: the context may not open, or be closed
+            made = error_response(error)
         if isinstance(made.body, bytes):
             return BlockingResponse(made.status, made.headers, made.body)
         body = _while_connected(made.body, _connection_of(environ))
@@ -91,8 +96,11 @@ class BlockingChatService:
     def _read(self, read: Callable[[int], bytes]) -> bytes:
         """Read what there is, and no more of it than shows that it is too much."""
         sent = bytearray()
-        while piece := read(self._max_body_bytes + 1 - len(sent)):
-            sent += piece
+        try:
+            while piece := read(self._max_body_bytes + 1 - len(sent)):
+                sent += piece
+        except Exception as error:  # each framework has its own
+            raise unreadable_body(error) from error
         return bytes(sent)
 
 

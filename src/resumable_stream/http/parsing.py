@@ -21,6 +21,7 @@ __all__ = [
     "parse_reading",
     "parse_sent_message",
     "text_field",
+    "unreadable_body",
 ]
 
 
@@ -72,7 +73,8 @@ async def parse_json(request: HTTPRequest, max_bytes: int) -> dict[str, Any]:
     Raises:
         LimitExceededError: It is too long. The rest was not read.
         InvalidInputError: It is no JSON object, or broke off.
-        HTTPError: A page of another site sent it, in a way that browsers do not ask about first.
+        HTTPError: A page of another site sent it, in a way that browsers do not ask about first. Or it is too long for
+            the framework.
     """
     _check_origin(request)
     body = await _read(request, max_bytes)
@@ -97,9 +99,16 @@ async def _read(request: HTTPRequest, max_bytes: int) -> bytes:
             body += piece
             if len(body) > max_bytes:
                 break
-    except Exception as error:  # each framework has its own for a client that goes away: that is no failure of ours
-        raise InvalidInputError("the body broke off") from error
+    except Exception as error:  # each framework has its own
+        raise unreadable_body(error) from error
     return bytes(body)
+
+
+def unreadable_body(error: Exception) -> Exception:
+    """Return what to answer when reading a body failed: its client has gone away, and that is no failure of ours."""
+    if 413 in (getattr(error, "code", None), getattr(error, "status_code", None)):
+        return HTTPError(413, "too_large", "too large")
+    return InvalidInputError("the body broke off")
 
 
 def parse_sent_message(body: Mapping[str, Any], chat_id: str | None) -> SentMessage:

@@ -247,8 +247,15 @@ def _guessed_media(url: str, name: Any) -> str:
     """Return what a file is by its ``data:`` URL or its name; ai@4 does not have to tell, and later majors have to."""
     if url[:5].lower() == "data:":
         return url[5:].partition(",")[0].partition(";")[0] or "text/plain"
-    guesses = (mimetypes.guess_type(text)[0] for text in (name, url.partition("?")[0]) if isinstance(text, str))
+    guesses = (_guess(text) for text in (name, url.partition("?")[0]) if isinstance(text, str))
     return next((guess for guess in guesses if guess is not None), _ANY_MEDIA)
+
+
+def _guess(name: str) -> str | None:
+    try:
+        return mimetypes.guess_type(name)[0]
+    except ValueError:  # from Python 3.13 on, of what looks like a URL and is none
+        return None
 
 
 _FROM_V4: dict[str, Callable[[Mapping[str, Any]], _Object]] = {
