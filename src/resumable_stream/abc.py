@@ -156,7 +156,7 @@ class StreamBackend(ABC):
         """Forget a stream and its chunks, running or not, without leaving a tombstone.
 
         Returns:
-            Whether there was one.
+            Whether there was one. If a reply of the store was lost, and it was asked again: whether it was still there.
         """
 
     @abstractmethod

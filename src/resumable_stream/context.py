@@ -314,7 +314,7 @@ class ResumableStreamContext:
         All readers get `StreamGoneError`.
 
         Returns:
-            Whether there was one.
+            Whether there was one. If the store's reply was lost, it was asked again, and may not have had it any more.
         """
         check_stream_id(stream_id, self._limits.max_stream_id_length)
         return await self._runtime.delete(stream_id)

@@ -249,6 +249,44 @@ async def test_keys_that_are_on_two_nodes(store: InCluster) -> None:
         assert chunks_of(await backend.read(stream_id, 0, 1000)) == ["0", "1"]
 
 
+async def test_slot_that_nobody_takes(store: InCluster) -> None:
+    """While two masters send everybody to each other, the streams there are unavailable, and no other is."""
+    servers = store.servers
+    source, target, _ = servers.masters
+    stream_id, other_id = stream_at(servers, source), stream_at(servers, source)
+    slot = slot_of(f"{{{stream_id}}}")
+    async with store.open() as backend:
+        info, other = await create(backend, stream_id), await create(backend, other_id)
+        await asyncio.to_thread(servers.begin_move, slot, target)
+        await asyncio.to_thread(servers.move_keys, slot, source, target)
+        source.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))  # and not yet the target
+        answers = await backend.append([make_append(info, 0, ["0"]), make_append(other, 0, ["x"])])
+        assert [answer.status for answer in answers] == [AppendStatus.UNAVAILABLE, AppendStatus.ACCEPTED]
+        with pytest.raises(BackendUnavailableError):
+            await backend.append([make_append(info, 0, ["0"])])
+        await asyncio.to_thread(servers.finish_move, slot, source, target)
+        await append_patiently(backend, info, 0, "0")
+        assert chunks_of(await backend.read(stream_id, 0, 1000)) == ["0"]
+
+
+async def test_node_that_refuses_this_user(store: InCluster) -> None:
+    """Streams on other nodes are appended to; that of the node which refuses fails when it is repeated by itself."""
+    servers = store.servers
+    refusing, other_master, _ = servers.masters
+    async with store.open() as backend:
+        info, other = [await create(backend, stream_at(servers, member)) for member in (refusing, other_master)]
+        refusing.ask("ACL", "SETUSER", "default", "-evalsha", "-eval")
+        try:
+            answers = await backend.append([make_append(info, 0, ["0"]), make_append(other, 0, ["x"])])
+            assert [answer.status for answer in answers] == [AppendStatus.UNAVAILABLE, AppendStatus.ACCEPTED]
+            with pytest.raises(BackendError) as caught:
+                await backend.append([make_append(info, 0, ["0"])])
+            assert type(caught.value) is BackendError
+        finally:
+            refusing.ask("ACL", "SETUSER", "default", "+evalsha", "+eval")
+        assert (await append(backend, info, 0, ["0"])).status is AppendStatus.ACCEPTED
+
+
 async def test_listing_while_slots_move(store: InCluster) -> None:
     """A stream that moves, while streams are listed, to a node that was listed already, is listed all the same."""
     servers = store.servers

@@ -698,9 +698,35 @@ async def test_waiting_for_replicas(pair: tuple[Member, Member]) -> None:
         assert (await append(backend, info, 2, ["c"])).status is AppendStatus.UNUSABLE
         assert master.ask("GET", "resumable-stream:{s}:record") == "somebody else's"
         info = await create(backend, "t")
-    async with connected(RedisBackend(url, wait_replicas=2, wait_timeout=0.05)) as backend:
-        with pytest.raises(BackendUnavailableError):
-            await append(backend, info, 0, ["a"])
+    for timeout in (0.05, 0.0001):
+        async with connected(RedisBackend(url, wait_replicas=2, wait_timeout=timeout)) as backend:
+            with pytest.raises(BackendUnavailableError), anyio.fail_after(2):
+                await append(backend, info, 0, ["a"])
+
+
+@pytest.mark.parametrize("pair", sorted({SET_SERVER, REAL_SERVERS[-1]}), indirect=True)
+async def test_demotion_while_waiting_for_replicas(pair: tuple[Member, Member]) -> None:
+    """A master that is demoted while it waits for a replica is away, like any master that is replaced."""
+    master, replica = pair
+    url = f"redis://127.0.0.1:{master.port}/0"
+    await asyncio.to_thread(wait_until, lambda: master.has_replica_in_step)
+    async with connected(RedisBackend(url, wait_replicas=1, wait_timeout=10)) as backend:
+        info = await create(backend)
+        await append(backend, info, 0, ["a"])
+        replica.pause()
+        async with anyio.create_task_group() as tasks:
+
+            async def demote() -> None:
+                await anyio.sleep(0.3)
+                master.ask("REPLICAOF", "127.0.0.1", replica.port)
+
+            tasks.start_soon(demote)
+            with pytest.raises(BackendUnavailableError), anyio.fail_after(5):
+                await append(backend, info, 1, ["b"])
+        master.ask("REPLICAOF", "NO", "ONE")
+        replica.resume()
+        await asyncio.to_thread(wait_until, lambda: master.has_replica_in_step)
+        assert (await append(backend, info, 1, ["b"])).status is AppendStatus.ACCEPTED
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import fakeredis
 import pytest
 
 from resumable_stream._core.packing import pack
+from resumable_stream.backends.memory import MemoryStore
 from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.testing import ManualClock
 from resumable_stream.types import Append, AppendStatus, Claim, End, StreamState
@@ -41,3 +42,17 @@ async def test_expiries_are_renewed(monkeypatch: pytest.MonkeyPatch, step: float
     finally:
         await backend.aclose()
         await client.aclose()
+
+
+def test_memory_keeps_no_chunks_after_the_retention() -> None:
+    """Of a stream that has ended, memory has no chunks longer than Redis has, not even those that came last."""
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    info = store.acquire("s", Claim("gen", _LEASE, _RETENTION, _TOMBSTONE)).info
+    assert info is not None
+    append = Append("s", info.generation, 1, 0, 1, pack(["x"]), End(StreamState.DONE))
+    assert store.append(append).status is AppendStatus.ACCEPTED
+    clock.advance(_RETENTION + _GRACE + 1)
+    assert store.append(append).status is AppendStatus.FENCED
+    record = store._records["s"]
+    assert (record.entries, record.last) == ([], None)

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import Sentinel
 
 from resumable_stream import BackendError, BackendUnavailableError, StreamBackend, StreamInfo
@@ -211,6 +212,29 @@ async def test_sentinels_that_are_away(servers: SentinelSet, monkeypatch: pytest
     finally:
         hanging.resume()
     assert asked == [*addresses, addresses[2]]
+
+
+async def test_master_that_does_not_say_what_it_is(servers: SentinelSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that freezes right after it was connected to is not waited for without end."""
+    monkeypatch.setattr(sentinel, "REPLY_TIMEOUT", 0.2)
+
+    class Frozen(Connections):
+        async def connect(self, address: Address | None = None) -> AbstractConnection:
+            connection = await super().connect(address)
+            await asyncio.to_thread(servers.master.pause)
+            return connection
+
+    class Led(sentinel.SentinelMaster):
+        async def _find(self) -> Address:
+            return Address(*servers.master.address)
+
+    pool = ConnectionPool()
+    led = Led([], servers.service, Frozen(pool.connection_class, pool.connection_kwargs))
+    try:
+        with pytest.raises(TimeoutError), anyio.fail_after(5):
+            await led.connect()
+    finally:
+        servers.master.resume()
 
 
 async def test_sentinel_that_has_not_heard(servers: SentinelSet) -> None:

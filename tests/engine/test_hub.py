@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from typing_extensions import override
 
-from resumable_stream import Limits, ResumableStreamContext, StreamGoneError
+from resumable_stream import Limits, PublisherFailedError, ResumableStreamContext, StreamGoneError, StreamState
 from resumable_stream.abc import OnPush
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.testing import FaultyBackend, ManualClock
@@ -309,6 +309,22 @@ async def test_log_that_the_server_lost(redis_store: InRedis) -> None:
             await client.delete(f"{redis_store.prefix}:{{{stream_id}}}:log")
             chunks, error = await collect_until_error(await elsewhere.resume_existing_stream(stream_id))
             assert (chunks, type(error)) == ([], StreamGoneError)
+
+
+async def test_log_that_the_server_lost_while_it_grew(redis_store: InRedis) -> None:
+    """The stream fails with its next chunk: no log is begun anew in the middle, and without an expiry."""
+    async with redis_store.make_context() as context, Redis.from_url(redis_store.url, protocol=2) as client:
+        tap, log = Tap("a"), f"{redis_store.prefix}:{{s}}:log"
+        stream = await context.resumable_stream("s", tap)
+        assert await take(stream, 1) == ["a"]
+        await client.delete(log)
+        tap.end("b")
+        chunks, error = await collect_until_error(stream)
+        assert (chunks, type(error)) == (["b"], PublisherFailedError)
+        with anyio.fail_after(5):
+            while await context.has_existing_stream("s") is not StreamState.FAILED:
+                await anyio.sleep(0.01)
+        assert not await client.exists(log)
 
 
 async def test_log_with_a_gap(redis_store: InRedis) -> None:

@@ -187,6 +187,8 @@ class MemoryStore:
         record_until = max(entries_until, ended_at + record.claim.retention + record.claim.tombstone)
         if now >= entries_until:
             record.entries.clear()
+            if record.last is not None and record.last.count:
+                record.last = None  # it has chunks, too, and nobody repeats it after so long
         if now >= record_until:
             del self._records[stream_id]
         else:

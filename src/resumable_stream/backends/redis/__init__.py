@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from ...abc import OnNotice, OnPush, StreamBackend
 from ...types import Acquired, Append, Appended, AppendStatus, Claim, End, Page, StreamInfo, StreamState
-from .errors import raise_unless_unavailable, translated_errors
+from .errors import is_passing, translated_errors
 from .keys import Keys
 from .scripts import (
     SCRIPTS,
@@ -90,6 +90,8 @@ class RedisBackend(StreamBackend):
         calls = map(self._append_call, appends)
         with translated_errors("append"):
             answers = await self._servers.append(SCRIPTS["append"], self._servers.push_command, calls)
+            if answers and all(isinstance(answer, Exception) for answer in answers):
+                raise next(filter(is_passing, answers), answers[0])
             return [_appended(answer) if answer else _ACCEPTED for answer in answers]
 
     @override
@@ -164,7 +166,5 @@ class RedisBackend(StreamBackend):
 
 
 def _appended(answer: Sequence[Any] | Exception) -> Appended:
-    if isinstance(answer, Exception):
-        raise_unless_unavailable(answer)
-        return Appended(AppendStatus.UNAVAILABLE)
-    return decode_appended(answer)
+    # An error that will not pass is one of one node: it is raised when that append is repeated, and no other with it.
+    return Appended(AppendStatus.UNAVAILABLE) if isinstance(answer, Exception) else decode_appended(answer)

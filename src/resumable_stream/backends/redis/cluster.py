@@ -114,8 +114,8 @@ class ClusterServers(Servers):
             targets = self._redirected(targets, replies)
             if not targets:
                 break
-        if answers and all(isinstance(answer, Exception) for answer in answers.values()):
-            raise answers[0]
+        for number in targets:
+            answers[number] = ClusterDownError("redirected too often")
         ordered = [answers[number] for number in range(len(runs))]
         # What the script says of a run with one append begins with its number, which is 0.
         return [answer if isinstance(answer, Exception) else answer[1:] for answer in ordered]

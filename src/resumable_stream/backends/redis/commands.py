@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import NoScriptError
 
 from .connections import REPLY_TIMEOUT, Channel
-from .errors import UnconfirmedError
+from .errors import UnconfirmedError, is_forbidden
 from .scripts import Script, milliseconds
 from .servers import ScriptCall
 from .wire import Command
@@ -70,12 +70,14 @@ async def evaluate_confirmed(
     if not replicas.number:
         return await evaluate(channel, script, calls)
     touches: list[Command] = [("EVAL", _TOUCH, len(call.keys), *call.keys) for call in calls]
-    wait = ("WAIT", replicas.number, milliseconds(replicas.timeout))
+    wait = ("WAIT", replicas.number, max(milliseconds(replicas.timeout), 1))  # 0 would be: without end
     replies = await evaluate(channel, script, calls, *touches, wait)
     confirmations, replies = replies[-1], replies[: len(calls)]
     if isinstance(confirmations, int) and confirmations >= replicas.number:
         return replies
-    problem = confirmations if isinstance(confirmations, Exception) else UnconfirmedError(f"{confirmations} replicas")
+    # A server that is no master any more does not wait: it says so in other words than to a command that writes.
+    is_refused = isinstance(confirmations, Exception) and is_forbidden(confirmations)
+    problem = confirmations if is_refused else UnconfirmedError("too few replicas")
     return [reply if isinstance(reply, Exception) else problem for reply in replies]
 
 

@@ -51,6 +51,7 @@ _PASSING_CODES = {
     "OOM",
     "READONLY",
     "TRYAGAIN",
+    "UNBLOCKED",
 }
 
 
@@ -81,12 +82,6 @@ def translated_errors(doing: str) -> Iterator[None]:
     except (RedisError, OSError, EOFError, ValueError) as error:
         kind = BackendUnavailableError if is_passing(error) else BackendError
         raise kind(f"Redis failed to {doing}: {type(error).__name__}") from error
-
-
-def raise_unless_unavailable(error: Exception) -> None:
-    """Raise an error that will not pass by itself."""
-    if not is_passing(error):
-        raise error
 
 
 def is_passing(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from .commands import send
 from .connections import (
+    REPLY_TIMEOUT,
     Address,
     Connect,
     Connections,
@@ -90,7 +91,8 @@ class SentinelMaster:
         address = await self._find()
         connection = await self._connections.connect(address)
         try:
-            await _check_role(connection)
+            with anyio.fail_after(REPLY_TIMEOUT):
+                await _check_role(connection)
         except BaseException:
             await disconnect(connection)
             raise

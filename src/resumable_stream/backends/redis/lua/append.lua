@@ -36,14 +36,17 @@ local function expire_as_agreed(meta, log, from_now)
   expire(meta, log, from_now, terms[1], terms[2])
 end
 
--- Log, renew the lease or record the end, and push.
+-- Log, renew the lease or record the end, and push. False, and nothing is done, if the log has gone.
 local function accept(meta, log, channel, leased_until, lease, created_at, next_head, id, payload, ending)
-  if id ~= '' then
+  local is_first = string.sub(id, 1, 2) == '0-' -- which makes the log
+  if is_first then
     redis.call('XADD', log, id, 'c', payload, 't', age(created_at, now))
+  elseif id ~= '' and not redis.call('XADD', log, 'NOMKSTREAM', id, 'c', payload, 't', age(created_at, now)) then
+    return false
   end
   if ending == '' then
     redis.call('HSET', meta, 'head', next_head, 'leased_until', lease.leased_until)
-    if renewal_of(leased_until) ~= lease.renewal or string.sub(id, 1, 2) == '0-' then -- which is the log's first entry
+    if is_first or renewal_of(leased_until) ~= lease.renewal then
       expire_as_agreed(meta, log, lease.ms + RENEWAL)
     end
   else
@@ -54,6 +57,7 @@ local function accept(meta, log, channel, leased_until, lease, created_at, next_
   if id ~= '' or ending ~= '' then
     redis.pcall(ARGV[1], channel, next_head .. ' ' .. id .. ' ' .. ending .. '\n' .. payload)
   end
+  return true
 end
 
 -- Whether this is what was accepted last: then its reply was lost, and it is accepted again.
@@ -67,8 +71,11 @@ end
 local function append(meta, log, channel, head, next_head, id, payload, ending)
   local f = redis.call('HMGET', meta, 'head', 'leased_until', 'lease', 'created_at', 'stop')
   if f[1] == head and f[2] >= now_text then -- a stream that runs, whose owner goes on where its log ends
-    accept(meta, log, channel, f[2], lease_of(f[3]), f[4], next_head, id, payload, ending)
-    return ACCEPTED, 0, f[5] or ''
+    if accept(meta, log, channel, f[2], lease_of(f[3]), f[4], next_head, id, payload, ending) then
+      return ACCEPTED, 0, f[5] or ''
+    end
+    local _, _, length = parse_head(head)
+    return MISPLACED, tonumber(length), ''
   end
   local d = describe(meta, now)
   local generation, epoch, length = parse_head(next_head)
