@@ -89,6 +89,12 @@ def test_what_comes_between_ends_a_part() -> None:
     assert len(set(ids)) == 3
 
 
+@pytest.mark.parametrize("name", ["front-end", "price-delta"])
+def test_data_whose_name_ends_like_a_chunk_of_text(name: str) -> None:
+    """It is no end, nor a piece, of the text before it."""
+    assert kinds("a", data(name, 1), "b") == [*kinds("a"), f"data-{name}", *kinds("b")]
+
+
 def test_what_is_aside_does_not() -> None:
     """Metadata, and data for the page alone, come in the middle of a text."""
     items = ("a", metadata({"m": 1}), data("x", 1, transient=True), usage(input_tokens=1), {"type": "start"}, "b")

@@ -107,6 +107,20 @@ async def test_a_long_text_comes_in_bounded_frames(redis_store: InRedis, client:
     assert max(map(len, frames)) <= 65_536
 
 
+async def test_characters_that_come_in_halves(redis_store: InRedis, client: Redis) -> None:
+    """A character that the source cuts in two is told when it is whole; half of one that stays alone at the end."""
+    tap = Tap("a")
+    async with offered(redis_store) as context, listening(client, redis_store.prefix, "s") as listener:
+        await context.resumable_stream("s", tap)
+        await listener.ask()
+        assert [await listener.hear(), await listener.hear()] == ["", "a"]
+        for chunk in ("\ud83d", "\ude00 b", "\ud83d"):
+            tap.let(chunk)
+            await anyio.sleep(0.1)  # so that they come one after the other
+        tap.end()
+        assert await text_of(listener) == "\U0001f600 b\ufffd"
+
+
 async def test_several_listeners(redis_store: InRedis, client: Redis) -> None:
     """Each listener gets its own rest, whenever it comes."""
     tap = Tap("a")

@@ -87,6 +87,17 @@ def test_makers(made: Any, expected: dict[str, Any]) -> None:
     check_chunk(made)
 
 
+@pytest.mark.parametrize("change", [{"startIndex": float("inf")}, {"source": {"type": "source", "sourceType": []}}])
+def test_citation_that_is_none(change: dict[str, Any]) -> None:
+    """Whatever a citation has in it, it is refused with an error of ours."""
+    source = {"type": "source", "sourceType": "url", "id": "s", "url": "u"}
+    chunk = {"type": "text-end", "id": "t", "citations": [{"source": source, "startIndex": 0}]}
+    check_chunk(chunk)
+    chunk["citations"] = [{"source": source, **change}]
+    with pytest.raises(InvalidMessageChunkError):
+        check_chunk(chunk)
+
+
 def test_every_type_has_a_maker() -> None:
     """There is a maker for each type that there is, and a test for each maker."""
     types = {kind.__name__ for kind in get_args(chunk_types.Chunk)}

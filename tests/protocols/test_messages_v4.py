@@ -213,8 +213,25 @@ def test_messages_that_are_none(sent: Any) -> None:
         message_from_v4(sent)
 
 
-@pytest.mark.parametrize("message", [{"id": "m", "role": "user"}, {"parts": [1]}, {"parts": [{"type": "text"}]}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"id": "m", "role": "user"},
+        {"parts": [1]},
+        {"parts": [{"type": "text"}]},
+        {"parts": [{"type": "file", "mediaType": "a/b"}]},
+        {"parts": [{"type": "file", "url": "data:,x"}]},
+        {"parts": [{"type": "source-url", "url": "https://u"}]},
+    ],
+)
 def test_stored_messages_that_are_none(message: dict[str, Any]) -> None:
-    """So is a stored message without parts."""
+    """So is a stored message without parts, or whose parts lack something."""
     with pytest.raises(InvalidMessageError):
         message_to_v4(message)
+
+
+def test_file_with_half_a_character() -> None:
+    """A file whose content has no bytes is shown as it is, and not as a file."""
+    part = {"type": "file", "mediaType": "text/plain", "url": "data:text/plain,\ud800"}
+    message = message_to_v4({"id": "m", "role": "assistant", "parts": [part]})
+    assert message["annotations"] == [part]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
+from typing_extensions import override
 
 from resumable_stream import (
     BlockingCallError,
@@ -120,6 +122,74 @@ def test_interrupt_loses_nothing(context: ResumableStreamContext) -> None:
             next(stream)
     tap.end("b", "c")
     assert list(stream) == ["b", "c"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), concurrent.futures.TimeoutError()])
+def test_item_that_comes_after_a_wait_was_broken_off(error: BaseException) -> None:
+    """An item that comes while an interrupt or a time-out is on its way up is the next one, and not lost."""
+
+    class BrokenOff(concurrent.futures.Future[str]):
+        was_broken_off = False
+
+        @override
+        def result(self, timeout: float | None = None) -> str:
+            if not self.was_broken_off:
+                self.was_broken_off = True
+                self.set_result("b")
+                raise error
+            return super().result(timeout)
+
+    class Loop:
+        is_over = False
+
+        def __init__(self) -> None:
+            self.steps = [BrokenOff()]
+
+        def submit(self, _step: object) -> BrokenOff:
+            return self.steps.pop()
+
+    puller: Puller[str] = Puller(Loop(), anyio.lowlevel.checkpoint)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else TimeoutError):
+        puller.pull(1)
+    assert puller.pull(1) == "b"
+
+
+def test_time_out_of_the_step_itself(context: ResumableStreamContext) -> None:
+    """What the iterated source raises is its own, and comes once."""
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        raise TimeoutError("of the source")
+
+    iterator = context.iterate(source())
+    assert next(iterator) == "a"
+    with pytest.raises(TimeoutError, match="of the source"):
+        next(iterator)
+    assert list(iterator) == []
+
+
+def test_forgetting_an_iterator_closes_its_source(context: ResumableStreamContext) -> None:
+    """Also one that is no generator."""
+
+    class Source:
+        is_closed = False
+
+        def __aiter__(self) -> Source:
+            return self
+
+        async def __anext__(self) -> str:
+            return "a"
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+
+    source = Source()
+    iterator = context.iterate(source)
+    assert next(iterator) == "a"
+    del iterator
+    gc.collect()
+    settle(context)
+    assert source.is_closed
 
 
 def test_close_ends_a_reader_that_waits(context: ResumableStreamContext) -> None:

@@ -183,7 +183,7 @@ class ChunkWriter:
             self._layout.note_answer(chunk["toolCallId"], same_step=chunk.get("providerExecuted") is True)
         elif kind in _SOURCES:
             self._layout.begin_aside()
-        elif not kind.endswith(("-delta", "-end")):
+        elif kind.startswith("data-") or not kind.endswith(("-delta", "-end")):
             self._layout.begin_part(by_model=kind.startswith(("text", "reasoning", "tool-input")))
         if kind in ("tool-input-start", "tool-input-available"):
             self._layout.note_call(chunk["toolCallId"])

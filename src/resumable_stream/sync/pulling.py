@@ -49,23 +49,29 @@ class Puller(Generic[T]):
         if self._is_dropped:  # just now, maybe: by who saw no step under way
             pending.cancel()
         try:
-            return self._result_of(pending, timeout)
-        except concurrent.futures.CancelledError:
-            raise ContextClosedError("the context was closed meanwhile") from None
+            item = self._result_of(pending, timeout)
+            self._pending = None
+            return item
         finally:
-            if pending.done():
-                self._pending = None
             del pending  # which has the error, which has this frame
 
     def _result_of(self, pending: concurrent.futures.Future[T], timeout: float | None) -> T:
+        """Wait for a step. It is over only with its own outcome: it may come to its end after a wait was broken off."""
         if self._loop.is_over and not pending.done():
             raise ContextClosedError("the context was closed, or the process has forked")
         try:
             return pending.result(timeout)
-        except concurrent.futures.TimeoutError:
-            if pending.done():  # just now; or that is what the step raised
-                return pending.result()
-            raise TimeoutError("nothing came in time") from None
+        except concurrent.futures.CancelledError:
+            self._pending = None
+            raise ContextClosedError("the context was closed meanwhile") from None
+        except BaseException as error:
+            if pending.done() and pending.exception() is error:
+                self._pending = None
+            elif isinstance(error, concurrent.futures.TimeoutError):
+                raise TimeoutError("nothing came in time") from None
+            raise
+        finally:
+            del pending
 
     def _result_without_loop(self) -> T:
         """Run a step of which nobody has to wait for anything: such as for what came before the loop stopped."""
@@ -132,7 +138,7 @@ class _Iteration(Generic[T]):
         self._source = _Source(source)
         self._items = Puller(loop, self._source.next)
         self._turn = Turn()
-        self._is_over = False
+        self._is_over = self._is_closed = False
 
     def step(self) -> T:
         with self._turn:
@@ -143,9 +149,13 @@ class _Iteration(Generic[T]):
             raise StopIteration
 
     def close(self) -> None:
-        self._is_over = True
+        self._is_over = self._is_closed = True
         self._items.drop()
         self._loop.tell(self._source.aclose)
+
+    def __del__(self) -> None:
+        if not self._is_closed:
+            self.close()
 
     def _pull(self) -> Sequence[T]:
         try:

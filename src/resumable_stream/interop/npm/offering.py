@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from ...exceptions import (
     ResumableStreamError,
     StreamGoneError,
 )
+from ...protocols.plain import WholeTexts
 from .commands import reply_of
 from .link import Link
 from .protocol import (
@@ -238,6 +239,7 @@ class _Delivery:
         self._channel = offers.names.chunks(request.listener_id)
         self._last = offers.names.last(request.listener_id)
         self._left_to_skip = request.skip
+        self._texts = WholeTexts()
         self._number = 0
 
     async def run(self, context: ResumableStreamContext, stream_id: str) -> None:
@@ -253,19 +255,24 @@ class _Delivery:
                 return True
             async with stream:
                 async for block in stream.blocks():
-                    for frame in self._frames(block.chunks):
-                        if not await self._say(encode_text(frame)):
-                            return False
+                    if not await self._say_text(self._texts.add(self._unseen_of(block.chunks))):
+                        return False
         except (PublisherError, StreamGoneError):
             _logger.debug("stream %s ended badly, which the npm package has no word for", stream_id)
+        return await self._say_text(self._texts.end())
+
+    async def _say_text(self, text: str | None) -> bool:
+        for frame in frames_of(text or ""):
+            if not await self._say(encode_text(frame)):
+                return False
         return True
 
-    def _frames(self, chunks: Sequence[Any]) -> Iterator[str]:
+    def _unseen_of(self, chunks: Sequence[Any]) -> str:
         text = self._text_of(chunks)
         if self._left_to_skip:
             units = count_units(text)
             text, self._left_to_skip = skip_units(text, self._left_to_skip), max(self._left_to_skip - units, 0)
-        return frames_of(text)
+        return text
 
     def _text_of(self, chunks: Sequence[Any]) -> str:
         try:

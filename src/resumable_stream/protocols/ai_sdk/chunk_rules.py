@@ -6,6 +6,7 @@ error at the first chunk that its schema refuses, so it is better to refuse it h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -90,7 +91,8 @@ def _is_list_of(is_item: Callable[[Any], bool]) -> Callable[[Any], bool]:
 def _is_citation(value: Any) -> bool:
     if not isinstance(value, Mapping) or not _has(value.get("source"), {"type": _SOURCE}):
         return False
-    fields = _CITED.get(value["source"].get("sourceType"))
+    kind = value["source"].get("sourceType")
+    fields = _CITED.get(kind) if isinstance(kind, str) else None
     return fields is not None and _has(value["source"], fields) and _has(value, _CITATION)
 
 
@@ -112,7 +114,7 @@ def _has(value: Any, fields: Mapping[str, _Field]) -> bool:
 
 def _is_index(value: Any) -> bool:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and value >= 0 and value == int(value)
+    return is_number and 0 <= value < math.inf and value == int(value)
 
 
 _SDKS = (5, 6, 7)

@@ -118,19 +118,27 @@ class _V4Parts:
         self.parts.append({"type": "tool-invocation", "toolInvocation": invocation})
 
     def add_source(self, part: Mapping[str, Any]) -> None:
+        _check_texts(part, "sourceId", "url")
         self.parts.append({"type": "source", "source": as_source(part)})
 
     def add_file(self, part: Mapping[str, Any]) -> None:
         if self._by_user:
             attachment = {"name": part.get("filename"), "contentType": part.get("mediaType"), "url": part.get("url")}
             self.attachments.append({key: value for key, value in attachment.items() if value is not None})
-        elif (file := as_file(part)) is not None:
+            return
+        _check_texts(part, "mediaType", "url")
+        if (file := as_file(part)) is not None:
             self.parts.append({"type": "file", **file})
         else:
             self.annotate(part)
 
     def annotate(self, part: Mapping[str, Any]) -> None:
         self.annotations.append(dict(part))
+
+
+def _check_texts(part: Mapping[str, Any], *fields: str) -> None:
+    for field in fields:
+        _text_of(part, field)
 
 
 def _text_of(part: Mapping[str, Any], key: str) -> str:

@@ -30,7 +30,10 @@ def as_file(part: Mapping[str, Any]) -> dict[str, Any] | None:
     if not comma or head[:5].lower() != "data:":
         return None
     if not head.lower().endswith(";base64"):
-        content = base64.b64encode(unquote_to_bytes(content)).decode()
+        try:
+            content = base64.b64encode(unquote_to_bytes(content)).decode()
+        except UnicodeEncodeError:  # half of a surrogate pair is no content
+            return None
     elif not _is_base64(content):
         return None
     return {"mimeType": part["mediaType"], "data": content}
