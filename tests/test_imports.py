@@ -34,7 +34,7 @@ MAY_IMPORT = {
         *("_core", "_engine", "abc", "answers", "chat", "chat_types", "context", "exceptions", "stream", "types"),
     },
     "testing": {"_core", "abc", "chat", "chat_types", "types", "exceptions"},
-    "protocols": {"chat", "chat_types", "exceptions"},
+    "protocols": {"_core", "chat", "chat_types", "exceptions"},
     "answers": {"exceptions", "protocols"},
     "http": {"_core", "chat", "chat_types", "exceptions", "protocols", "stream", "sync", "types"},
     "integrations": {"chat", "exceptions", "http", "stream", "sync"},

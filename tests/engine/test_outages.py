@@ -496,17 +496,20 @@ async def test_taken_over_here_while_a_read_is_about_to_fail(error: BackendError
 
 async def test_window_after_the_publisher_was_cut_off() -> None:
     """Readers here who follow the new publisher are kept no more than others are."""
-    async with Processes(lease=0.3, limits=Limits(window_bytes=500)) as both:
+    clock = ManualClock()
+    async with Processes(clock=clock, limits=Limits(window_bytes=500)) as both:
         stream = held(await both.here.resumable_stream("s", Tap("a")))
         assert await take(stream, 1) == ["a"]
         window = stream._reader.feed.window
         both.near.go_away()
+        (publisher,) = both.here._runtime._publishers
+        for _ in range(2):  # the second time, nothing was appended since the first one
+            publisher.renew_lease()
         await until(lambda: stream.degraded)
         assert window.max_bytes > 500
-        tap, taken = Tap("b"), None
-        while taken is None or taken.role is StreamRole.SUBSCRIBER:
-            await anyio.sleep(0.05)
-            taken = held(await both.elsewhere.resumable_stream("s", never, takeover=lambda _: tap()))
+        clock.advance(100)
+        tap = Tap("b")
+        await both.elsewhere.resumable_stream("s", never, takeover=lambda _: tap())
         both.near.come_back()
         assert await take(stream, 1) == ["b"]
         assert window.max_bytes == 500

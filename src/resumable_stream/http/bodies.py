@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 from .._core.ids import format_event_id, parse_event_id
+from .._core.whole_texts import WholeTexts
 from ..exceptions import (
     InvalidInputError,
     InvalidSettingError,
@@ -171,7 +172,7 @@ _NO_DATA: DataStreamPart = ("2", [])
 async def _frames(
     stream: ResumableStream[Any], settings: EventStreamSettings, encode_end: _EncodeEnd
 ) -> AsyncGenerator[bytes, None]:
-    texts, bad_end = plain.WholeTexts(), None
+    texts, bad_end = WholeTexts(), None
     encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
     async with stream:
         try:
@@ -196,7 +197,7 @@ def _as_events(block: StreamBlock) -> bytes:
         return _encode(block, [text.encode("utf-8", "backslashreplace").decode() for text in texts])
 
 
-def _as_events_of_text(texts: plain.WholeTexts, block: StreamBlock) -> bytes:
+def _as_events_of_text(texts: WholeTexts, block: StreamBlock) -> bytes:
     """Make an event of each chunk, but of what ends in the middle of a character one event with what follows.
 
     Its id is that of the last chunk in it: whoever comes back begins with a whole character.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ..._core.backoff import Backoff
+from ..._core.whole_texts import WholeTexts
 from ...backends.redis.listener import Subscription
 from ...backends.redis.scripts import milliseconds
 from ...exceptions import (
@@ -23,7 +24,6 @@ from ...exceptions import (
     ResumableStreamError,
     StreamGoneError,
 )
-from ...protocols.plain import WholeTexts
 from .commands import reply_of
 from .link import Link
 from .protocol import (
