@@ -110,8 +110,8 @@ class StreamBackend(ABC):
 
         A stream that ends stops its lease, stays readable for the claim's retention, and takes no further append.
 
-        A part of the store may be away while the rest works: then some answers are ``UNAVAILABLE``. If nothing works,
-        it raises.
+        A part of the store may be away, or refuse, while the rest works: then some answers are ``UNAVAILABLE``, and
+        these are repeated by themselves. If nothing works, it raises.
         """
 
     @abstractmethod

@@ -218,25 +218,31 @@ async def test_slot_that_moves(each_store: InCluster) -> None:
         assert [info.stream_id async for info in reader.scan()] == [stream_id]
 
 
+async def two_at_the_first_master(
+    backend: StreamBackend, servers: ClusterSet
+) -> tuple[Member, Member, int, StreamInfo, StreamInfo]:
+    """Return a master, another one, the slot of a stream that the first one has, that stream, and one more there."""
+    source, target, _ = servers.masters
+    moving, staying = [await create(backend, stream_at(servers, source)) for _ in range(2)]
+    return source, target, slot_of(f"{{{moving.stream_id}}}"), moving, staying
+
+
 async def test_keys_that_are_on_two_nodes(store: InCluster) -> None:
     """Where a stream's keys are partly here and partly there, it is unavailable, and no other is; then it goes on."""
     servers = store.servers
-    source, target, _ = servers.masters
-    stream_id, other_id = stream_at(servers, source), stream_at(servers, source)
-    slot = slot_of(f"{{{stream_id}}}")
     async with store.open() as backend:
-        info, other = await create(backend, stream_id), await create(backend, other_id)
+        source, target, slot, info, other = await two_at_the_first_master(backend, servers)
         await backend.append([make_append(info, 0, ["0"]), make_append(other, 0, ["x"])])
         await asyncio.to_thread(servers.begin_move, slot, target)
         await asyncio.to_thread(servers.move_keys, slot, source, target, number=1)
         answers = await backend.append([make_append(info, 1, ["1"]), make_append(other, 1, ["y"])])
         assert [answer.status for answer in answers] == [AppendStatus.UNAVAILABLE, AppendStatus.ACCEPTED]
         with pytest.raises(BackendUnavailableError), anyio.fail_after(2):
-            await backend.read(stream_id, 0, 1000)
+            await backend.read(info.stream_id, 0, 1000)
         pages: list[Page | None] = []
 
         async def read() -> None:
-            pages.append(await backend.read(stream_id, 0, 1000))
+            pages.append(await backend.read(info.stream_id, 0, 1000))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
@@ -246,17 +252,14 @@ async def test_keys_that_are_on_two_nodes(store: InCluster) -> None:
         assert chunks_of(pages[0]) == ["0"]
         await asyncio.to_thread(servers.finish_move, slot, source, target)
         await append_patiently(backend, info, 1, "1")
-        assert chunks_of(await backend.read(stream_id, 0, 1000)) == ["0", "1"]
+        assert chunks_of(await backend.read(info.stream_id, 0, 1000)) == ["0", "1"]
 
 
 async def test_slot_that_nobody_takes(store: InCluster) -> None:
     """While two masters send everybody to each other, the streams there are unavailable, and no other is."""
     servers = store.servers
-    source, target, _ = servers.masters
-    stream_id, other_id = stream_at(servers, source), stream_at(servers, source)
-    slot = slot_of(f"{{{stream_id}}}")
     async with store.open() as backend:
-        info, other = await create(backend, stream_id), await create(backend, other_id)
+        source, target, slot, info, other = await two_at_the_first_master(backend, servers)
         await asyncio.to_thread(servers.begin_move, slot, target)
         await asyncio.to_thread(servers.move_keys, slot, source, target)
         source.ask("CLUSTER", "SETSLOT", slot, "NODE", target.ask("CLUSTER", "MYID"))  # and not yet the target
@@ -266,7 +269,7 @@ async def test_slot_that_nobody_takes(store: InCluster) -> None:
             await backend.append([make_append(info, 0, ["0"])])
         await asyncio.to_thread(servers.finish_move, slot, source, target)
         await append_patiently(backend, info, 0, "0")
-        assert chunks_of(await backend.read(stream_id, 0, 1000)) == ["0"]
+        assert chunks_of(await backend.read(info.stream_id, 0, 1000)) == ["0"]
 
 
 async def test_node_that_refuses_this_user(store: InCluster) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -124,34 +124,54 @@ def test_interrupt_loses_nothing(context: ResumableStreamContext) -> None:
     assert list(stream) == ["b", "c"]
 
 
+class BrokenOff(concurrent.futures.Future[str]):
+    """A step that comes to its end just after the first wait for it was broken off."""
+
+    def __init__(self, error: BaseException, end: Callable[[BrokenOff], object]) -> None:
+        super().__init__()
+        self._error: BaseException | None = error
+        self._end = end
+
+    @override
+    def result(self, timeout: float | None = None) -> str:
+        if self._error is None:
+            return super().result(timeout)
+        error, self._error = self._error, None
+        self._end(self)
+        raise error
+
+
+class Submits:
+    """Takes the place of a loop, for one step."""
+
+    is_over = False
+
+    def __init__(self, step: BrokenOff) -> None:
+        self._steps = [step]
+
+    def submit(self, _step: object) -> BrokenOff:
+        """Return the step."""
+        return self._steps.pop()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), concurrent.futures.TimeoutError()])
 def test_item_that_comes_after_a_wait_was_broken_off(error: BaseException) -> None:
     """An item that comes while an interrupt or a time-out is on its way up is the next one, and not lost."""
-
-    class BrokenOff(concurrent.futures.Future[str]):
-        was_broken_off = False
-
-        @override
-        def result(self, timeout: float | None = None) -> str:
-            if not self.was_broken_off:
-                self.was_broken_off = True
-                self.set_result("b")
-                raise error
-            return super().result(timeout)
-
-    class Loop:
-        is_over = False
-
-        def __init__(self) -> None:
-            self.steps = [BrokenOff()]
-
-        def submit(self, _step: object) -> BrokenOff:
-            return self.steps.pop()
-
-    puller: Puller[str] = Puller(Loop(), anyio.lowlevel.checkpoint)  # type: ignore[arg-type]
+    step = BrokenOff(error, lambda future: future.set_result("b"))
+    puller: Puller[str] = Puller(Submits(step), anyio.lowlevel.checkpoint)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else TimeoutError):
         puller.pull(1)
     assert puller.pull(1) == "b"
+
+
+def test_interrupt_while_the_context_is_closed() -> None:
+    """It is raised as what it is, and the next call finds the context closed."""
+    step = BrokenOff(KeyboardInterrupt(), lambda future: future.cancel())
+    puller: Puller[str] = Puller(Submits(step), anyio.lowlevel.checkpoint)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        puller.pull()
+    with pytest.raises(ContextClosedError):
+        puller.pull()
 
 
 def test_time_out_of_the_step_itself(context: ResumableStreamContext) -> None:

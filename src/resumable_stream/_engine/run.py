@@ -75,7 +75,7 @@ class Run:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a task boundary: one factory must not end the other publishers
-            if isinstance(error, asyncio.CancelledError) and (self._is_stopped or _is_cancelled()):
+            if isinstance(error, asyncio.CancelledError) and (self._is_stopped or is_being_cancelled()):
                 raise
             return self._failed(error)
         return End(StreamState.DONE)
@@ -116,7 +116,7 @@ def _text_of(error: BaseException) -> str:
         return ""
 
 
-def _is_cancelled() -> bool:
-    """Whether this task is being cancelled, and not just its factory awaiting something that was."""
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)  # from Python 3.11 on
-    return cancelling is not None and cancelling() > 0
+def is_being_cancelled() -> bool | None:
+    """Whether this task is, and not just its factory awaiting something that was. ``None``: Python 3.10 cannot tell."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return None if cancelling is None else cancelling() > 0

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import anyio
 
+from .._engine.run import is_being_cancelled
 from .._engine.source import OpenedSource
 from ..abc import ChatStore
 from ..answers import ChunkWriter, in_thread
@@ -162,7 +163,9 @@ class AnswerRun:
 
     async def _save_interrupted(self, error: BaseException) -> None:
         """Save what there is of an answer that was cancelled or failed. If that fails, the next load does it."""
-        is_cancelled = _is_cancelled(error)
+        is_cancelled = is_being_cancelled()
+        if is_cancelled is None:
+            is_cancelled = isinstance(error, asyncio.CancelledError)
         if isinstance(error, GeneratorExit) and not is_cancelled:
             return  # the log refused the last chunk, and the next load saves what it has
         with anyio.move_on_after(_LAST_SAVE_TIMEOUT):
@@ -207,11 +210,3 @@ class AnswerRun:
             return True
         records = await self._store.list_streams(self._record.chat_id)
         return not records or records[-1].stream_id != self._record.stream_id
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Whether this task is being cancelled, and not just the answer awaiting something that was."""
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    if cancelling is None:  # up to Python 3.10 there is no telling
-        return isinstance(error, asyncio.CancelledError)
-    return bool(cancelling())

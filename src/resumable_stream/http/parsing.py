@@ -105,7 +105,7 @@ async def _read(request: HTTPRequest, max_bytes: int) -> bytes:
 
 
 def unreadable_body(error: Exception) -> Exception:
-    """Return what to answer when reading a body failed: its client has gone away, and that is no failure of ours."""
+    """Return what to answer when reading a body failed. Most often its client has gone away: no failure of ours."""
     if 413 in (getattr(error, "code", None), getattr(error, "status_code", None)):
         return HTTPError(413, "too_large", "too large")
     return InvalidInputError("the body broke off")

@@ -65,7 +65,7 @@ class Puller(Generic[T]):
             self._pending = None
             raise ContextClosedError("the context was closed meanwhile") from None
         except BaseException as error:
-            if pending.done() and pending.exception() is error:
+            if pending.done() and not pending.cancelled() and pending.exception() is error:
                 self._pending = None
             elif isinstance(error, concurrent.futures.TimeoutError):
                 raise TimeoutError("nothing came in time") from None
