@@ -37,7 +37,7 @@ async def offering_process(url: str, prefix: str, lease: float) -> AsyncIterator
 async def _main(url: str, prefix: str, lease: str) -> None:
     async with (
         NpmStreams(url, key_prefix=prefix, lease=float(lease)) as npm,
-        ResumableStreamContext.from_url("memory://", companion=npm.offer) as context,
+        ResumableStreamContext.from_url(url, key_prefix=prefix, lease=float(lease), companion=npm.offer) as context,
     ):
         await context.resumable_stream("s", Tap("some text"))
         sys.stdout.write("ready\n")

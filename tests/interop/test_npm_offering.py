@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from tests.interop.conftest import npm_streams, rest, user_who_may
 from tests.interop.dying import offering_process
 from tests.servers import binaries, running
 from tests.stores import InRedis
-from tests.streams import Tap, collect, collect_until_error, factory_of
+from tests.streams import Tap, collect, collect_until_error, factory_of, never, take
 
 
 @asynccontextmanager
@@ -305,6 +306,54 @@ async def test_an_old_owner_withdraws(redis_store: InRedis, client: Redis, caplo
         tap.end()
         assert await collect(stream) == ["a"]
     assert await client.get(sentinel) == "1"
+
+
+async def test_a_process_that_slept(redis_store: InRedis, client: Redis) -> None:
+    """A process that slept until its stream was taken over does not answer what was asked meanwhile."""
+    async with offering_process(redis_store.url, redis_store.prefix, 0.5) as process:
+        process.send_signal(signal.SIGSTOP)
+        async with (
+            offered(redis_store) as context,
+            listening(client, redis_store.prefix, "s") as listener,
+            listening(client, redis_store.prefix, "s") as last,
+        ):
+            tap = Tap(", and more")
+            stream = await context.resumable_stream("s", never, takeover=lambda _chunks: tap())
+            assert await take(stream, 2) == ["some text", ", and more"]
+            await until(lambda: _is_asked_of_two(listener))
+            assert [await listener.hear(), await listener.hear()] == ["", "some text, and more"]
+            process.send_signal(signal.SIGCONT)
+
+            async def has_heard_that_it_is_late() -> bool:
+                return await last.ask() == 1
+
+            await until(has_heard_that_it_is_late)
+            tap.end(". The end.")
+            assert await text_of(listener) == ". The end."
+            assert await text_of(last) == "some text, and more. The end."
+
+
+async def _is_asked_of_two(listener: Listener) -> bool:
+    return await listener.ask() == 2
+
+
+async def test_a_listener_that_is_told_already(redis_store: InRedis, client: Redis) -> None:
+    """Two that take themselves for the publisher do not both tell one listener: who told it first goes on."""
+    async with (
+        npm_streams(redis_store) as npm,
+        context_of(redis_store, npm) as context,
+        listening(client, redis_store.prefix, "s") as listener,
+    ):
+        await context.resumable_stream("s", Tap("a"))
+        await client.set(f"{redis_store.prefix}:rs:last:{listener.listener_id}", "5:1", ex=60)
+        await listener.ask()
+
+        async def is_let_alone() -> bool:
+            return npm._offers.listeners == 0
+
+        await until(is_let_alone)
+        await client.publish(listener.channel, "of the other")
+        assert await listener.hear() == "of the other"
 
 
 async def test_a_stream_that_is_somebody_elses_is_not_done(redis_store: InRedis, client: Redis) -> None:

@@ -200,7 +200,7 @@ class Follower:
     async def _ask(self, request: Request, inbox: Inbox) -> bool:
         channel, message = self._names.requests(self.stream_id), request.encode()
         asked, backoff = self._names.asked(request.listener_id), Backoff()
-        while not await self._link.run("publish", asked, channel, "request", message, _REQUEST_EXPIRY):
+        while not await self._link.run("publish", asked, channel, "listener", 1, message, _REQUEST_EXPIRY):
             if await self.look() is not Sentinel.RUNNING:
                 return False
             await anyio.sleep(backoff.next_delay())

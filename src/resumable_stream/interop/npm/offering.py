@@ -217,9 +217,16 @@ class Offer:
             self._offers.listeners += 1
             self._served.add(request.listener_id)
 
+    async def _is_to_answer(self) -> bool:
+        """Whether a request is for this offer: a process that slept hears late what somebody else has answered."""
+        if not self._is_ending:  # what was heard before the last word is answered after it
+            await self.take_answer(await reply_of(self.submit_claim()))
+        return not self._is_withdrawn or self._is_ending
+
     async def _serve(self, request: Request) -> None:
         try:
-            await _Delivery(self._offers, request).run(self._context, self.stream_id)
+            if await self._link.patiently(self._is_to_answer):
+                await _Delivery(self._offers, self._first, request).run(self._context, self.stream_id)
         except Exception as error:  # a task boundary: one listener must not end the others
             _logger.warning("a Node listener of stream %s is told no more: %s", self.stream_id, type(error).__name__)
             _logger.debug("a Node listener of stream %s is told no more", self.stream_id, exc_info=error)
@@ -231,11 +238,15 @@ class Offer:
 
 
 class _Delivery:
-    """Tells one listener what a stream says from its place on. What is there at once is one frame, up to a size."""
+    """Tells one listener what a stream says from its place on, unless another ``teller`` does.
 
-    def __init__(self, offers: Offers, request: Request) -> None:
+    What is there at once is one frame, up to a size.
+    """
+
+    def __init__(self, offers: Offers, teller: int, request: Request) -> None:
         self._link = offers.link
         self._to_text = offers.to_text
+        self._teller = teller
         self._channel = offers.names.chunks(request.listener_id)
         self._last = offers.names.last(request.listener_id)
         self._left_to_skip = request.skip
@@ -283,15 +294,19 @@ class _Delivery:
             raise InvalidChunkError("Node listeners are told text: to_text says how to make it of a chunk") from None
 
     async def _say(self, message: bytes) -> bool:
-        """Publish a frame, once; false: nobody hears. A listener that lost its connection has a while to come back."""
+        """Publish a frame, once; false: nobody hears it, or the listener is told by somebody else.
+
+        A listener that lost its connection has a while to come back.
+        """
         self._number += 1
         backoff, away_since, gone_since = Backoff(), anyio.current_time(), 0.0
         while True:
             now = anyio.current_time()
             try:
-                args = (self._channel, self._number, message, _LAST_EXPIRY)
-                if await self._link.run("publish", self._last, *args):
-                    return True
+                args = (self._channel, self._teller, self._number, message, _LAST_EXPIRY)
+                heard = await self._link.run("publish", self._last, *args)
+                if heard:
+                    return bool(heard > 0)
             except BackendUnavailableError:
                 gone_since, is_hopeless = 0.0, now - away_since > _OUTAGE_TIMEOUT
             else:  # after an outage, listeners may need longer than we do to connect again
