@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "_core": {"types", "exceptions"},
     "codecs": {"abc", "types"},
     "_engine": {"_core", "abc", "observer", "types", "exceptions"},
-    "stream": {"_engine", "_core", "types", "exceptions"},
+    "stream": {"_engine", "_core", "abc", "types", "exceptions"},
     "context": {"_engine", "_core", "abc", "backends", "observer", "stream", "types", "exceptions"},
     "backends": {"_core", "abc", "types", "exceptions"},
     "chat": {"_core", "_engine", "abc", "answers", "chat_types", "context", "exceptions", "stream", "types"},

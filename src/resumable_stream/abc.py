@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import Self
 
@@ -27,6 +27,9 @@ class Codec(ABC):
     `decode(encode(value))` equals ``value``. Both are called on the event loop, once per chunk and reader: keep them
     fast. An exception from `encode` fails the stream; one from `decode` is raised to the reader.
     """
+
+    writes_json: ClassVar[bool] = False
+    """Whether `encode` writes the JSON text of a value, which event streams then send as it is."""
 
     @abstractmethod
     def encode(self, value: Any) -> RawChunk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -19,6 +19,8 @@ class JSONCodec(Codec):
     What JSON cannot tell apart comes back in its JSON form: a tuple as a list, a key that is no string as one. Numbers
     that are not finite are refused.
     """
+
+    writes_json: ClassVar[bool] = True
 
     @override
     def encode(self, value: Any) -> str:

@@ -384,8 +384,7 @@ class ResumableStreamContext:
         except BaseException:
             reader.give_back()
             raise
-        decode = self._codec.decode if self._codec else None
-        return ResumableStream(reader, role, decode)
+        return ResumableStream(reader, role, self._codec)
 
 
 def _seconds(

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from ._core.ids import format_event_id
 from ._engine.reader import Reader
+from .abc import Codec
 from .exceptions import InvalidSettingError
 from .types import RawChunk, StreamBlock, StreamEvent, StreamRole, StreamState
 
@@ -51,12 +52,13 @@ class ResumableStream(Generic[T]):
         self,
         reader: Reader,
         role: StreamRole,
-        decode: Callable[[RawChunk], Any] | None,
+        codec: Codec | None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._role = role
-        self._decode = decode
+        self._codec = codec
+        self._decode = codec.decode if codec else None
 
     @property
     def stream_id(self) -> str:
@@ -100,9 +102,9 @@ class ResumableStream(Generic[T]):
         return self.event_id_of(self.index - 1) if self.index else None
 
     @property
-    def has_codec(self) -> bool:
-        """Whether the chunks are values, which a codec turns into what is logged."""
-        return self._decode is not None
+    def codec(self) -> Codec | None:
+        """What turns the factory's values into what is logged; ``None``: they are text or bytes already."""
+        return self._codec
 
     def event_id_of(self, index: int) -> str:
         """Return the event id of a chunk. That of the next one after all is for a word about how the stream ended."""

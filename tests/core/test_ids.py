@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resumable_stream import InvalidPositionError, InvalidStreamIdError
-from resumable_stream._core.ids import check_stream_id, format_event_id, parse_event_id
+from resumable_stream._core.ids import check_stream_id, format_event_id, format_loss_id, parse_event_id
 
 
 @pytest.mark.parametrize("stream_id", ["a", "A-z_0.9:x", "0", "...", ".a", "a" * 256])
@@ -54,8 +54,9 @@ def test_error_does_not_repeat_the_id() -> None:
 
 def test_event_ids_round_trip() -> None:
     """An event id gives back what it was made of."""
-    assert parse_event_id(format_event_id("00ffaa", 0)) == ("00ffaa", 0)
-    assert parse_event_id(format_event_id("g", 9_999_999_999_999_999)) == ("g", 9_999_999_999_999_999)
+    assert parse_event_id(format_event_id("00ffaa", 0)) == ("00ffaa", 0, False)
+    assert parse_event_id(format_event_id("g", 9_999_999_999_999_999)) == ("g", 9_999_999_999_999_999, False)
+    assert parse_event_id(format_loss_id(format_event_id("g", 5))) == ("g", 5, True)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,8 @@ def test_event_ids_round_trip() -> None:
         "A-1",
         "a-1-2",
         "a-1x",
+        "a-1.lost.lost",
+        "a-1xlost",
         "a" * 33 + "-1",
         "a-" + "9" * 17,
         3,

@@ -84,10 +84,22 @@ def test_beyond_the_end(position: Position) -> None:
 def test_after_the_word_about_a_bad_end() -> None:
     """After a bad end one more event may have been seen than there are chunks; not after a good one, nor by number."""
     after = Position(start_index=6, generation="gen")
-    assert resolve_start(after, info(5, StreamState.FAILED)) == resolve_start(after, info(5, StreamState.LOST)) == 6
-    for position, state in ((after, StreamState.DONE), (Position(start_index=6), StreamState.FAILED)):
+    assert resolve_start(after, info(5, StreamState.FAILED)) == 6
+    refused = ((after, StreamState.DONE), (after, StreamState.LOST), (Position(start_index=6), StreamState.FAILED))
+    for position, state in refused:
         with pytest.raises(InvalidPositionError, match="beyond the end"):
             resolve_start(position, info(5, state))
+
+
+def test_after_the_word_about_a_loss() -> None:
+    """It counts as seen while the stream is lost; if that goes on, no chunk is passed over."""
+    after = parse_position(after="gen-5.lost")
+    assert resolve_start(after, info(5, StreamState.LOST)) == 6
+    for state in (StreamState.RUNNING, StreamState.DONE, StreamState.FAILED):
+        assert resolve_start(after, info(5, state)) == resolve_start(after, info(7, state)) == 5
+    assert resolve_start(after, info(7, StreamState.LOST)) == 5
+    with pytest.raises(InvalidPositionError, match="beyond the end"):
+        resolve_start(after, info(4, StreamState.LOST))
 
 
 def test_of_an_older_stream() -> None:

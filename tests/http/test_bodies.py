@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from typing_extensions import override
 
 from resumable_stream import InvalidSettingError, JSONCodec, ResumableStream, ResumableStreamContext, StreamState
-from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream._core.packing import pack
+from resumable_stream.abc import Codec
+from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.exceptions import (
     BackendUnavailableError,
     ChatChangedError,
@@ -21,12 +24,15 @@ from resumable_stream.exceptions import (
     LimitExceededError,
     PublisherFailedError,
     PublisherLostError,
+    StreamExistsError,
     StreamGoneError,
+    StreamNotFoundError,
 )
 from resumable_stream.http import EventStreamSettings, HTTPError, Wire, error_response, stream_response
 from resumable_stream.http.bodies import data_stream_body, ui_event_stream_body
 from resumable_stream.protocols.sse import Event, SSEDecoder
 from resumable_stream.testing import FaultyBackend
+from resumable_stream.types import Append, Claim
 from tests.streams import Tap, collect, factory_of, never, take
 
 CHUNKS = [{"type": "start", "messageId": "m"}, {"type": "start-step"}, {"type": "text-start", "id": "t"}]
@@ -269,6 +275,34 @@ async def test_event_source_comes_to_an_end(chunks: tuple[str, ...], state: Stre
     assert [event.event for event in events].count("error") == (state is StreamState.FAILED)
 
 
+async def test_event_source_goes_on_after_a_loss() -> None:
+    """Who was told that a stream was lost is told to stay away; when it goes on after all, no chunk is passed over."""
+    store = MemoryStore()
+    backend = MemoryBackend(store)
+    async with (
+        ResumableStreamContext(backend, drain_timeout=0.0) as context,
+        ResumableStreamContext(MemoryBackend(store), drain_timeout=0.0) as elsewhere,
+    ):
+        claim = Claim(secrets.token_hex(8), lease=0.05, retention=60.0, tombstone=60.0)
+        await backend.acquire("s", claim)
+        await backend.append([Append("s", claim.token, 1, 0, 1, pack(["a"]))])
+        decoder = SSEDecoder()
+        lost = stream_response(await context.resume_existing_stream("s"))
+        assert not isinstance(lost.body, bytes)
+        events = decoder.feed(await bytes_of(lost.body))
+        assert [(event.event, event.data) for event in events] == [
+            ("message", "a"),
+            ("error", EventStreamSettings().lost_text),
+        ]
+        seen = decoder.last_event_id
+        assert stream_response(await context.resume_existing_stream("s", after=seen)).status == 204
+
+        await collect(await elsewhere.resumable_stream("s", never, takeover=lambda _chunks: ["b", "c"]))
+        rest = stream_response(await context.resume_existing_stream("s", after=seen))
+        assert not isinstance(rest.body, bytes)
+        assert [event.data for event in decoder.feed(await bytes_of(rest.body))] == ["b", "c"]
+
+
 CUT_TEXT = ["a", "b\ud83d", "\ude00c", "\ude00", "d", "\ud83d"]
 CUT_BYTES = [b"a", b"b\xf0\x9f", b"\x98", b"\x80c", b"\xff", b"d", b"\xf0\x9f"]
 WHOLE = ["a", "b😀c", "\ufffd", "d", "\ufffd"]
@@ -294,6 +328,30 @@ async def test_characters_that_were_cut(chunks: list[Any], indexes: list[int], e
             body = stream_response(await context.resume_existing_stream("s"), wire="text").body
             assert not isinstance(body, bytes)
             assert (await bytes_of(body)).decode() == "".join(WHOLE)
+
+
+class _Secret(Codec):
+    """Logs what nobody else can read."""
+
+    @override
+    def encode(self, value: Any) -> bytes:
+        return bytes(byte ^ 0xFF for byte in json.dumps(value).encode())
+
+    @override
+    def decode(self, chunk: Any) -> Any:
+        return json.loads(bytes(byte ^ 0xFF for byte in chunk))
+
+
+@pytest.mark.parametrize("body", [event_stream_body, ui_event_stream_body])
+async def test_any_codec_is_sent_as_json(body: Body) -> None:
+    """What a codec logs is its own business: events are the values, as JSON."""
+    async with ResumableStreamContext.from_url("memory://", codec=_Secret()) as context:
+        stream = await context.resumable_stream("s", factory_of([*CHUNKS, {"half": "\ud83d"}]))
+        assert stream is not None
+        events = SSEDecoder().feed(await bytes_of(body(stream, EventStreamSettings())))
+    values = [json.loads(event.data) for event in events if event.data != "[DONE]"]
+    assert values == [*CHUNKS, {"half": "\ud83d"}]
+    assert [event.event_id for event in events][:2] == [stream.event_id_of(0), stream.event_id_of(1)]
 
 
 class _Binary(JSONCodec):
@@ -340,6 +398,8 @@ async def test_any_ping_interval_that_is_taken_works(context: ResumableStreamCon
     [
         (HTTPError(418, "teapot", "no"), 418, "teapot"),
         (ChatChangedError("c"), 409, "conflict"),
+        (StreamExistsError("s"), 409, "exists"),
+        (StreamNotFoundError("s"), 404, "not_found"),
         (LimitExceededError("max_messages", 5), 409, "chat_full"),
         (LimitExceededError("max_body_bytes", 5), 413, "too_large"),
         (LimitExceededError("max_publishers", 5), 503, "overloaded"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from resumable_stream import StreamInfo, StreamState
 from resumable_stream.exceptions import InvalidInputError, InvalidPositionError, LimitExceededError
 from resumable_stream.http import HTTPError, HTTPRequest, parse_reading
 from resumable_stream.http.parsing import StreamPosition, parse_json, parse_position, parse_sent_message
@@ -111,6 +112,24 @@ async def test_form_of_another_site_is_refused(site: str) -> None:
 def test_position(query: dict[str, str], headers: dict[str, str], expected: StreamPosition) -> None:
     """A position is in the URL or in the header of browsers, which counts for more."""
     assert parse_position(HTTPRequest(query=query, headers=headers)) == expected
+
+
+@pytest.mark.parametrize(
+    ("position", "epoch", "start"),
+    [
+        (StreamPosition(after="gen-4"), 1, 5),
+        (StreamPosition(after="gen-5.lost"), 2, 5),
+        (StreamPosition(5), 2, 5),
+        (StreamPosition(6), 2, 5),  # with the word about the loss
+        (StreamPosition(6), 1, 6),
+        (StreamPosition(7), 2, 7),
+        (StreamPosition(-2), 1, 3),
+    ],
+)
+def test_where_to_go_on_in_an_answer(position: StreamPosition, epoch: int, start: int) -> None:
+    """It is behind what was seen. A word about a loss, after which the stream went on, hides no chunk."""
+    info = StreamInfo("s", "gen", epoch, StreamState.RUNNING, 5, 0.0, None, is_readable=True)
+    assert position.start_in(info) == start
 
 
 @pytest.mark.parametrize("given", ["x", "1.5", "--1", "²", "1" * 16, "1e3", " 1", "-"])

@@ -15,13 +15,14 @@ from typing_extensions import override
 
 from resumable_stream import JSONCodec, Limits, ResumableStreamContext
 from resumable_stream.backends.memory import MemoryBackend
-from resumable_stream.chat import Chat, ChatChange, ChatInfo, ChatLimits, ResumableChat
+from resumable_stream.chat import Chat, ChatChange, ChatInfo, ChatLimits, IdGenerator, ResumableChat
 from resumable_stream.chat.stores.memory import MemoryChatStore
 from resumable_stream.exceptions import BackendUnavailableError, ChatChangedError, ChatStoreError, StreamGoneError
 from resumable_stream.http import ROUTES, AnswerRequest, error_response
 from resumable_stream.integrations.fastapi import chat_routes
 
 HELLO = {"id": "q", "role": "user", "parts": [{"type": "text", "text": "Hello?"}]}
+OLD = {"id": "q", "role": "user", "content": "Hello?"}
 CHUNKS: list[dict[str, Any]] = [
     {"type": "start-step"},
     {"type": "text-start", "id": "t"},
@@ -66,7 +67,8 @@ class Site:
         self.may_go_on = anyio.Event()
         self.is_half_way = anyio.Event()
         app = FastAPI()
-        chat = ResumableChat(context, store, limits=ChatLimits(max_messages=4, max_message_bytes=1000))
+        limits = ChatLimits(max_messages=4, max_message_bytes=1000)
+        chat = ResumableChat(context, store, limits=limits, new_chat_id=IdGenerator("ours"))
         routes = chat_routes(chat, self.respond, authenticate=self.user_of, max_body_bytes=2000, **settings)
         app.include_router(routes, prefix="/api")
         transport = httpx.ASGITransport(app)
@@ -147,9 +149,12 @@ async def test_start(site: Site, body: dict[str, Any]) -> None:
     """``POST /chat`` makes the chat and sends the answer, and so does the nested resource."""
     check_event_stream(await site.client.post("/chat", json={"id": "new", **body}), LENGTH)
     check_event_stream(await site.client.post("/chats/other/messages", json=body), LENGTH)
-    response = await site.client.post("/chat", json=body)
-    loaded = await site.client.get(f"/chats/{response.headers['x-resumable-chat-id']}")
-    assert [message["role"] for message in loaded.json()["messages"]] == ["user", "assistant"]
+    for path in ("/chat", "/v4/chat"):
+        response = await site.client.post(path, json=body | ({"message": OLD} if path == "/v4/chat" else {}))
+        made = response.headers["x-resumable-chat-id"]
+        assert made.startswith("ours")
+        loaded = await site.client.get(f"/chats/{made}")
+        assert [message["role"] for message in loaded.json()["messages"]] == ["user", "assistant"]
 
 
 async def test_regenerate(site: Site) -> None:

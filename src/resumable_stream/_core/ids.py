@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from ..exceptions import InvalidChatIdError, InvalidPositionError, InvalidStreamIdError
 
@@ -10,7 +11,8 @@ from ..exceptions import InvalidChatIdError, InvalidPositionError, InvalidStream
 # and one that clients leave as it is, which dots alone are not.
 _STREAM_ID = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.:-]+", re.ASCII)
 _MAX_CHAT_ID = 256
-_EVENT_ID = re.compile(r"([0-9a-z]{1,32})-(0|[1-9][0-9]{0,15})", re.ASCII)
+_LOSS = ".lost"
+_EVENT_ID = re.compile(rf"([0-9a-z]{{1,32}})-(0|[1-9][0-9]{{0,15}})({re.escape(_LOSS)})?", re.ASCII)
 
 
 def check_stream_id(stream_id: object, max_length: int) -> str:
@@ -44,13 +46,30 @@ def format_event_id(generation: str, index: int) -> str:
     return f"{generation}-{index}"
 
 
-def parse_event_id(event_id: object) -> tuple[str, int]:
-    """Return generation and index of an event id.
+def format_loss_id(event_id: str) -> str:
+    """Return the id of the word that a stream was lost, given that of the chunk which would have come.
+
+    It does not take the place of that chunk: a stream that was lost may go on.
+    """
+    return event_id + _LOSS
+
+
+class EventId(NamedTuple):
+    """What an event id says."""
+
+    generation: str
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    is_of_loss: bool
+    """Whether it stands before that chunk, and says that its reader was told of a loss there."""
+
+
+def parse_event_id(event_id: object) -> EventId:
+    """Return what an event id says.
 
     Raises:
-        InvalidPositionError: It is not one that `format_event_id` makes.
+        InvalidPositionError: It is not one that `format_event_id` or `format_loss_id` makes.
     """
     match = _EVENT_ID.fullmatch(event_id) if isinstance(event_id, str) else None
     if match is None:
         raise InvalidPositionError("not an event id of a resumable stream")
-    return match[1], int(match[2])
+    return EventId(match[1], int(match[2]), match[3] is not None)

@@ -8,7 +8,6 @@ from ..exceptions import InvalidPositionError
 from ..types import StreamInfo, StreamState
 from .ids import parse_event_id
 
-_BAD_ENDS = (StreamState.FAILED, StreamState.LOST)
 _MAX_INDEX = 2**53 - 1  # what Redis's Lua and JavaScript clients can count to without rounding
 
 
@@ -20,6 +19,8 @@ class Position:
     skip_characters: int = 0
     generation: str | None = None
     """Of the stream that ``start_index`` belongs to, if it came from an event id."""
+    is_told_of_loss: bool = False
+    """Whether the caller knows that the stream was lost there."""
 
     @property
     def is_start(self) -> bool:
@@ -36,8 +37,8 @@ def parse_position(start_index: object = None, skip_characters: object = None, a
     if sum(value is not None for value in (start_index, skip_characters, after)) > 1:
         raise InvalidPositionError("give start_index, skip_characters or after, not more than one of them")
     if after is not None:
-        generation, index = parse_event_id(after)
-        return Position(start_index=index + 1, generation=generation)
+        seen = parse_event_id(after)
+        return Position(seen.index + (not seen.is_of_loss), 0, seen.generation, seen.is_of_loss)
     if skip_characters is not None:
         return Position(skip_characters=_check_count("skip_characters", skip_characters, 0))
     if start_index is not None:
@@ -50,7 +51,8 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
 
     A negative index counts from the end, and stops at the start. The length itself is a valid index: nothing is
     missing yet. Nobody can have seen more, since a chunk is logged before it is delivered; but the word about a bad
-    end, which comes after the last chunk and is not logged, may have had an event id, the next one.
+    end, which is not logged, may have had an event id. If the stream has failed, that was the next one. If it was lost,
+    more may follow, so that has an id of its own, and counts only for who finds the stream lost still.
 
     Raises:
         InvalidPositionError: The position is of another generation, or beyond the end.
@@ -59,11 +61,16 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
         raise InvalidPositionError(f"the event id is of an older stream {info.stream_id!r}")
     if position.start_index < 0:
         return max(info.length + position.start_index, 0)
-    if position.start_index > info.length + (position.generation is not None and info.state in _BAD_ENDS):
+    if position.start_index > info.length + (position.generation is not None and info.state is StreamState.FAILED):
         raise InvalidPositionError(
             f"start index {position.start_index} is beyond the end: stream {info.stream_id!r} has {info.length} chunks"
         )
-    return position.start_index
+    return position.start_index + is_behind_loss(position, info)
+
+
+def is_behind_loss(position: Position, info: StreamInfo) -> bool:
+    """Whether there is nothing but a loss to tell at a position, and its caller was told."""
+    return position.is_told_of_loss and info.state is StreamState.LOST and position.start_index == info.length
 
 
 def _check_count(name: str, value: object, minimum: int) -> int:

@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from .._core.ids import format_event_id, parse_event_id
+from .._core.ids import format_event_id, format_loss_id, parse_event_id
 from .._core.whole_texts import WholeTexts
 from ..exceptions import (
     InvalidInputError,
     InvalidSettingError,
     PublisherError,
     PublisherFailedError,
+    PublisherLostError,
     StreamGoneError,
 )
 from ..protocols import ndjson, plain, sse
 from ..protocols.ai_sdk import data_stream, ui_message_stream
 from ..protocols.ai_sdk.data_stream import DataStreamPart
 from ..protocols.ai_sdk.data_stream_translator import DataStreamTranslator
+from ..protocols.ai_sdk.json_text import as_json
 from ..stream import MAX_HEARTBEAT, ResumableStream
 from ..types import RawChunk, StreamBlock, StreamState
 from .messages import HTTPResponse, nothing
@@ -106,8 +108,14 @@ def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettin
 def _event_stream_end(stream: ResumableStream[Any], settings: EventStreamSettings, error: Exception | None) -> bytes:
     if error is None:
         return b""
-    # The id counts the word as seen: an `EventSource` comes back after it, and is then told to stay away.
-    return sse.encode_event(settings.text_of(error), event="error", event_id=stream.event_id_of(stream.index))
+    return sse.encode_event(settings.text_of(error), event="error", event_id=_id_of_end(stream, error))
+
+
+def _id_of_end(stream: ResumableStream[Any], error: Exception | None) -> str:
+    # It counts the word as seen: an `EventSource` comes back after it, and is then told to stay away, or gets what
+    # follows a loss.
+    next_id = stream.event_id_of(stream.index)
+    return format_loss_id(next_id) if isinstance(error, PublisherLostError) else next_id
 
 
 async def _plain_body(stream: ResumableStream[Any], _settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:
@@ -144,9 +152,9 @@ def ui_event_stream_body(stream: ResumableStream[Any], settings: EventStreamSett
 def _ui_event_stream_end(stream: ResumableStream[Any], settings: EventStreamSettings, error: Exception | None) -> bytes:
     word = b""
     if error is not None:
-        word = ui_message_stream.encode_error(settings.text_of(error), event_id=stream.event_id_of(stream.index))
+        word = ui_message_stream.encode_error(settings.text_of(error), event_id=_id_of_end(stream, error))
     elif stream.state is StreamState.STOPPED:
-        word = ui_message_stream.encode_abort(event_id=stream.event_id_of(stream.index))
+        word = ui_message_stream.encode_abort(event_id=_id_of_end(stream, None))
     return word + ui_message_stream.DONE
 
 
@@ -173,10 +181,16 @@ async def _frames(
     stream: ResumableStream[Any], settings: EventStreamSettings, encode_end: _EncodeEnd
 ) -> AsyncGenerator[bytes, None]:
     texts, bad_end = WholeTexts(), None
-    encode = _as_events if stream.has_codec else partial(_as_events_of_text, texts)
+    encode: Callable[[StreamBlock], bytes]
+    if stream.codec is None:
+        blocks, encode = stream.encoded_blocks, partial(_as_events_of_text, texts)
+    elif stream.codec.writes_json:
+        blocks, encode = stream.encoded_blocks, _as_events
+    else:
+        blocks, encode = stream.blocks, _as_events_of_values
     async with stream:
         try:
-            async for block in stream.encoded_blocks(heartbeat=settings.ping_interval):
+            async for block in blocks(heartbeat=settings.ping_interval):
                 if frames := encode(block) if block.chunks else _PING:  # none at all would be an end
                     yield frames
         except _BAD_ENDS as error:
@@ -188,13 +202,18 @@ async def _frames(
 
 
 def _as_events(block: StreamBlock) -> bytes:
-    """Make an event of each chunk that a codec has made."""
+    """Make an event of each chunk that is logged as JSON."""
     texts = list(map(_text, block.chunks))
     try:
         return _encode(block, texts)
     except InvalidInputError:
         # A model has cut a character in two. As JSON escapes them both halves arrive, and clients join them.
         return _encode(block, [text.encode("utf-8", "backslashreplace").decode() for text in texts])
+
+
+def _as_events_of_values(block: StreamBlock) -> bytes:
+    """Make an event of each value."""
+    return _encode(block, list(map(as_json, block.chunks)))
 
 
 def _as_events_of_text(texts: WholeTexts, block: StreamBlock) -> bytes:
@@ -218,7 +237,7 @@ def _encode(block: StreamBlock, texts: Sequence[str]) -> bytes:
 
 
 def _ids(block: StreamBlock) -> Iterator[str]:
-    generation, _ = parse_event_id(block.event_id)
+    generation = parse_event_id(block.event_id).generation
     return (format_event_id(generation, index) for index in range(block.index, block.index + len(block.chunks)))
 
 

@@ -18,7 +18,9 @@ from ..exceptions import (
     InvalidInputError,
     InvalidPositionError,
     LimitExceededError,
+    StreamExistsError,
     StreamGoneError,
+    StreamNotFoundError,
 )
 from .messages import HTTPResponse
 
@@ -85,6 +87,8 @@ _ERRORS: list[tuple[type[Exception], int, str, str]] = [
     (ChatBusyError, 409, "busy", "an answer is being made in this chat"),
     (ChatExistsError, 409, "exists", "there is such a chat already"),
     (ChatChangedError, 409, "conflict", "the chat was changed at the same time: try again"),
+    (StreamExistsError, 409, "exists", "there is such a stream already"),
+    (StreamNotFoundError, 404, "not_found", "there is no such stream"),
     (InvalidPositionError, 400, "invalid_position", "there is no such position in the stream"),
     (InvalidInputError, 400, "invalid_request", ""),
     (StreamGoneError, 404, "gone", "the stream is gone"),

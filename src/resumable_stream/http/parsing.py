@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._core.ids import parse_event_id
+from .._core import positions
 from ..exceptions import InvalidInputError, InvalidPositionError, LimitExceededError
 from ..types import StreamInfo
 from .errors import HTTPError
@@ -47,12 +47,16 @@ class StreamPosition(NamedTuple):
         Raises:
             InvalidPositionError: The client has seen another stream.
         """
-        if self.after is None:
-            return self.start_index if self.start_index >= 0 else max(info.length + self.start_index, 0)
-        generation, index = parse_event_id(self.after)
-        if generation != info.generation:
-            raise InvalidPositionError("the event id is of another stream")
-        return index + 1
+        if self.after is not None:
+            position = positions.parse_position(after=self.after)
+            if position.generation != info.generation:
+                raise InvalidPositionError("the event id is of another stream")
+            return position.start_index + positions.is_behind_loss(position, info)
+        if self.start_index < 0:
+            return max(info.length + self.start_index, 0)
+        # Who counts may have counted the word about a loss, after which the stream went on.
+        has_counted_loss = info.is_running and info.epoch > 1 and self.start_index == info.length + 1
+        return self.start_index - has_counted_loss
 
 
 @dataclass(frozen=True)

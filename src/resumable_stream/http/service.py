@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
-from ..chat.ids import IdGenerator
 from ..chat.service import LoadedChat, ResumableChat
 from ..chat.turn import Turn
 from ..chat_types import ChatInfo
@@ -92,7 +91,6 @@ class ChatService:
         self._respond = respond
         self._settings = settings or EventStreamSettings()
         self._max_body_bytes = max_body_bytes
-        self._new_chat_id = IdGenerator("chat")
 
     async def respond(self, route: Route, user: str | None, request: HTTPRequest) -> HTTPResponse:
         """Answer a request of a user's; ``None``: nobody is signed in."""
@@ -108,7 +106,7 @@ class ChatService:
     async def start(self, user: str | None, request: HTTPRequest) -> HTTPResponse:
         """Start an answer, and send it."""
         sent = parse_sent_message(await parse_json(request, self._max_body_bytes), request.path.get("id"))
-        chat_id = self._new_chat_id() if sent.chat_id is None else sent.chat_id
+        chat_id = self._chat.new_chat_id() if sent.chat_id is None else sent.chat_id
         stream = await self._send(user, chat_id, sent, request)
         return self._event_stream(stream, {"x-resumable-chat-id": chat_id})
 
@@ -149,8 +147,9 @@ class ChatService:
         message = messages_v4.message_from_v4(sent.message)
         message_id = text_field(message, "id")
         sent = SentMessage(sent.chat_id, message, "submit-message", message_id, sent.fields)
-        chat_id = self._new_chat_id() if sent.chat_id is None else sent.chat_id
-        return self._data_stream(await self._send(user, chat_id, sent, request))
+        chat_id = self._chat.new_chat_id() if sent.chat_id is None else sent.chat_id
+        stream = await self._send(user, chat_id, sent, request)
+        return self._data_stream(stream, {"x-resumable-chat-id": chat_id})
 
     async def resume_v4(self, user: str | None, request: HTTPRequest) -> HTTPResponse:
         """Send the answer that is being made as a data stream from its start; or the last one, if none is."""
@@ -160,7 +159,7 @@ class ChatService:
         loaded = await self._chat.load(user, chat_id)
         stream = None if loaded.active_stream_id is None else await self._chat.resume(user, chat_id)
         if stream is not None:
-            return self._data_stream(stream)
+            return self._data_stream(stream, {})
         if loaded.active_stream_id is not None:  # it has ended meanwhile, so it was saved
             loaded = await self._chat.load(user, chat_id)
         if not loaded.messages or loaded.messages[-1].get("role") != "assistant":
@@ -239,8 +238,8 @@ class ChatService:
             200, {**self._headers(stream.stream_id), **more}, ui_event_stream_body(stream, self._settings)
         )
 
-    def _data_stream(self, stream: ResumableStream[Any]) -> HTTPResponse:
-        headers = {**data_stream.HEADERS, "x-resumable-stream-id": stream.stream_id}
+    def _data_stream(self, stream: ResumableStream[Any], more: Mapping[str, str]) -> HTTPResponse:
+        headers = {**data_stream.HEADERS, "x-resumable-stream-id": stream.stream_id, **more}
         return HTTPResponse(200, headers, data_stream_body(stream, self._settings))
 
     def _headers(self, stream_id: str) -> dict[str, str]:

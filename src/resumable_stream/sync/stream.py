@@ -186,7 +186,7 @@ class ResumableStream(Generic[T]):
         if block is None:
             self._is_over = True
             raise StopIteration
-        self._generation, _ = parse_event_id(block.event_id)
+        self._generation = parse_event_id(block.event_id).generation
         self._first, self._offset = block.index, 0
         self._chunks = block.chunks
         if self._is_over:  # closed by another thread meanwhile
