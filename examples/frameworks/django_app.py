@@ -6,6 +6,7 @@ from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest
 from django.urls import include, path
+from django.views.decorators.http import require_GET
 
 from resumable_stream.integrations.django import ResumableStreamResponse, chat_routes, lifespan_of, position_of
 
@@ -23,6 +24,7 @@ django_settings.configure(
 )
 
 
+@require_GET
 async def count(request: HttpRequest, stream_id: str) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = await context.resumable_stream(stream_id, numbers, **position_of(request))

@@ -11,6 +11,7 @@ from django.conf import settings as django_settings
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest
 from django.urls import include, path
+from django.views.decorators.http import require_GET
 
 from resumable_stream.integrations.django_wsgi import ResumableStreamResponse, chat_routes, position_of
 
@@ -28,6 +29,7 @@ django_settings.configure(
 )
 
 
+@require_GET
 def count(request: HttpRequest, stream_id: str) -> ResumableStreamResponse:
     """Send a stream that is no chat."""
     stream = context.resumable_stream(stream_id, numbers, **position_of(request))

@@ -114,6 +114,19 @@ def test_stop(client: httpx.Client) -> None:
     assert _data(nested.text.splitlines()) == rest
 
 
+def test_head_is_answered_at_once(served: Served, client: httpx.Client) -> None:
+    """Who asks for headers alone does not wait for the end of a stream, nor does what comes next on the connection."""
+    with asking(client, "head") as (_, lines):
+        read_until(lines, until=WORDS[9])
+        for path in ("/count/head", "/api/chat/head/stream"):
+            with served.client() as other:
+                assert other.head(path, timeout=5).status_code in (200, 405)
+                assert other.get("/api/chats", timeout=5).status_code == 200
+            served.wait_for_readers(1)
+        served.let_go("head")
+        assert _data(list(lines))[-1] == "[DONE]"
+
+
 def test_failure_is_told_in_our_words(client: httpx.Client) -> None:
     """An answer that fails says so, and nothing of what was raised."""
     with asking(client, "failing") as (_, lines):
@@ -215,6 +228,13 @@ def test_nothing_more_has_no_body(served: Served, client: httpx.Client) -> None:
     assert not names & {"content-type", "content-length", "transfer-encoding"}, headers
     assert client.get("/count/seen", headers={"last-event-id": seen}).status_code == 204
     assert client.get("/api/chats").status_code == 200  # on the same connection
+
+
+def test_nothing_to_resume_has_no_body(served: Served, client: httpx.Client) -> None:
+    """Nor has that of the routes of chats."""
+    nothing = client.get("/api/chat/none/stream")
+    assert (nothing.status_code, nothing.content) == (204, b"")
+    assert not nothing.headers.keys() & {"content-type", "content-length", "transfer-encoding"}, nothing.headers
 
 
 def _check_error(response: httpx.Response, status: int, code: str) -> None:

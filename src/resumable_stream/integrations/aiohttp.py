@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -26,6 +26,7 @@ from ..http import (
     parse_reading,
     stream_response,
 )
+from ..http.messages import nothing
 from ..http.serving import Authenticate, user_of
 from ..http.serving import lifetime_of as lifespan_of
 from ..stream import ResumableStream
@@ -37,12 +38,15 @@ class _Streamed(web.StreamResponse):
     def __init__(self, made: HTTPResponse) -> None:
         super().__init__(status=made.status, headers=made.headers)
         assert not isinstance(made.body, bytes)
-        self._pieces = made.body
+        self._pieces: AsyncGenerator[bytes, None] = made.body
         self._transport: asyncio.Transport | None = None
 
     @override
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         self._transport = request.transport
+        if request.method == "HEAD":
+            await self._pieces.aclose()
+            self._pieces = nothing()
         return await super().prepare(request)
 
     @override
@@ -69,7 +73,7 @@ class _Watch(asyncio.Protocol):
         self._on_lost = on_lost
 
     def __enter__(self) -> Self:
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             self._on_lost()  # before there was anything to send
         else:
             self._inner: Any = self._transport.get_protocol()

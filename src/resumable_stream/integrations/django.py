@@ -177,7 +177,15 @@ def _view(
 def _as_response(made: HTTPResponse) -> HttpResponseBase:
     if not isinstance(made.body, bytes):
         return _Streamed(made)
-    return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
+    return whole(made.body, made.status, made.headers)
+
+
+def whole(body: bytes, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    """Return a response that is not streamed."""
+    response = HttpResponse(body, status=status, headers=dict(headers))
+    if "content-type" not in headers:  # Django has one for what has no body, too
+        del response.headers["content-type"]
+    return response
 
 
 def _neutral(request: HttpRequest, names: Mapping[str, str]) -> HTTPRequest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from django.views.decorators.csrf import csrf_exempt
@@ -13,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ..http import EventStreamSettings, Respond, Route, Wire
 from ..http.blocking import BlockingChatService, blocking_stream_response
 from ..sync import ResumableChat, ResumableStream
-from .django import Streamed, error_handler, headers_of, patterns_of, position_of
+from .django import Streamed, error_handler, headers_of, patterns_of, position_of, whole
 
 __all__ = ["Authenticate", "ResumableStreamResponse", "chat_routes", "error_handler", "position_of"]
 
@@ -86,6 +86,6 @@ def _view(
         made = service.respond(route, user, names, request.GET, headers, request.read, request, request.META)
         if not isinstance(made.body, bytes):
             return Streamed(made)
-        return HttpResponse(made.body, status=made.status, headers=dict(made.headers))
+        return whole(made.body, made.status, made.headers)
 
     return csrf_exempt(view)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from quart import Blueprint, Request, Response, request
+from quart import Blueprint, Request, Response, has_request_context, request
 
 from ..chat import ResumableChat
 from ..exceptions import ResumableStreamError
@@ -33,7 +33,9 @@ class _Response(Response):
     default_mimetype: Any = None  # 204 has none
 
     def __init__(self, made: HTTPResponse) -> None:
-        super().__init__(made.body, made.status, dict(made.headers))
+        # Servers drop the body of an answer to HEAD, and wait for its end.
+        has_body = made.status != 204 and not (has_request_context() and request.method == "HEAD")
+        super().__init__(made.body if has_body else None, made.status, dict(made.headers))
         self.timeout: Any = None  # an answer takes as long as it takes
 
 

@@ -78,6 +78,8 @@ class ResumableStreamResponse(StreamingResponse):
         # Starlette itself would notice that a client has gone only when it next has something to send.
         try:
             body: Any = self.body_iterator  # a generator
+            if scope["method"] == "HEAD":  # servers drop the body of that, and wait for its end
+                await body.aclose()
             await while_connected(receive, partial(self.stream_response, send), body)
         finally:
             if self.background is not None:
