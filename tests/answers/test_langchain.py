@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -124,6 +125,26 @@ async def test_the_events_of_a_model_of_texts() -> None:
         yield {"event": "on_llm_stream", "data": {"chunk": GenerationChunk(text="Hello")}}
 
     assert texts(await folded(events())) == "Hello"
+
+
+async def test_the_events_of_a_model_that_does_not_stream() -> None:
+    """A whole answer, as of a cache, is read where it ends: its text, its calls, and its usage, once."""
+
+    class Whole(GenericFakeChatModel):
+        disable_streaming: Any = True
+
+    calls = [{"name": "look", "args": {"city": "x"}, "id": "a", "type": "tool_call"}]
+    answer = AIMessage("It is sunny", id="1", tool_calls=calls, usage_metadata=USAGE)
+    message = await folded(Whole(messages=iter([answer])).astream_events("Hi", version="v2"))
+    assert texts(message) == "It is sunny"
+    assert message["parts"][-1]["input"] == {"city": "x"}
+    assert message["metadata"]["usage"]["outputTokens"] == 2
+
+
+async def test_the_events_of_a_model_of_texts_that_does_not_stream() -> None:
+    """So is that of a model of texts."""
+    message = await folded(FakeListLLM(responses=["Hello"]).astream_events("Hi", version="v2"))
+    assert texts(message) == "Hello"
 
 
 async def test_the_events_of_a_tool() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, DeferredToolRequests, ModelRetry
 from pydantic_ai.exceptions import CallDeferred
-from pydantic_ai.messages import FilePart, ModelMessage
+from pydantic_ai.messages import FilePart, ModelMessage, PartStartEvent, TextPart
 from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
@@ -194,6 +194,19 @@ async def test_events_of_older_versions_and_other_parts() -> None:
     assert found["a"]["input"] == {"city": "x"}
     assert found["b"]["output"] == "x"
     assert found["c"]["output"] == {"sun": True}
+
+
+async def test_a_file_that_is_too_large_for_a_chunk(caplog: pytest.LogCaptureFixture) -> None:
+    """It is left out, and the answer goes on: its chunk would be refused, and the answer would fail."""
+
+    async def events() -> AsyncIterator[Any]:
+        large = FilePart(content=BinaryContent(bytes(1_000_000), media_type="image/png"))
+        yield PartStartEvent(index=0, part=large)
+        yield PartStartEvent(index=1, part=TextPart("There it is."))
+
+    message = await folded(events())
+    assert [part["type"] for part in message["parts"]] == ["step-start", "text"]
+    assert "left out" in caplog.text
 
 
 async def test_what_is_no_run() -> None:

@@ -234,6 +234,25 @@ def test_chunks_pass() -> None:
     ]
 
 
+def test_a_step_that_is_taken_back() -> None:
+    """What was open in it is ended before that, its calls are forgotten, and the same names may be used again."""
+    passed = [START, {"type": "text-start", "id": "t"}, {"type": "text-delta", "id": "t", "delta": "no"}]
+    called = tool("ask", call_id="c")
+    made = written(*passed, called, {"type": "reset-step"}, *passed[1:], tool("ask", {"q": 1}, call_id="c"))
+    message = fold(made, message_id="m")
+    assert [part["type"] for part in message["parts"]] == ["step-start", "text", "tool-ask"]
+    assert message["parts"][2]["input"] == {"q": 1}
+
+    after = written(called, {"type": "reset-step"}, "Hello", {"type": "reset-step"}, "Hello again")
+    assert [part.get("text") for part in fold(after, message_id="m")["parts"]] == [None, "Hello again"]
+
+    first = tool("ask", {}, call_id="a")
+    kept = written(first, first.output(1), "So", tool("ask", {}, call_id="b"), {"type": "reset-step"}, "No")
+    assert [part["type"] for part in fold(kept, message_id="m")["parts"]] == [
+        *("step-start", "tool-ask", "step-start", "text")
+    ]
+
+
 def test_an_end_by_hand() -> None:
     """A ``finish`` or an ``abort`` ends all that is open, and nothing may follow."""
     writer = ChunkWriter()

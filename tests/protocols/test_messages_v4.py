@@ -161,6 +161,19 @@ def test_a_users_message_comes_back() -> None:
     assert message_to_v4(mixed)["annotations"] == [1, {"more": 2}]
 
 
+def test_a_stored_message_comes_back_as_it_is() -> None:
+    """A page of version 4 that was given a stored message sends it back: parts that are in the later form stay so."""
+    parts = [
+        {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,AA=="},
+        {"type": "reasoning", "text": "Hm."},
+        {"type": "source-url", "sourceId": "s", "url": "https://x"},
+        {"type": "tool-ask", "toolCallId": "c", "state": "input-available", "input": {}},
+        {"type": "text", "text": "What is that?"},
+    ]
+    stored = {"id": "m", "role": "user", "parts": parts}
+    assert message_from_v4({**stored, "content": "What is that?"})["parts"] == parts
+
+
 def test_an_old_message() -> None:
     """A message without parts has those that its other fields stand for."""
     invocation = {"state": "call", "toolCallId": "a", "toolName": "look", "args": {}}

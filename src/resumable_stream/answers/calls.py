@@ -11,8 +11,9 @@ from .layout import Layout
 
 
 class _Call:
-    def __init__(self, call: i.ToolCall) -> None:
+    def __init__(self, call: i.ToolCall, step: int) -> None:
         self.call = call
+        self.step = step
         self.pieces: list[str] = []
         self.has_input = False
 
@@ -74,11 +75,15 @@ class Calls:
             if not state.has_input:
                 self._settle_input(state)
 
+    def forget_step(self) -> None:
+        """Take back the calls that were made in this step."""
+        self._calls = {name: state for name, state in self._calls.items() if state.step != self._layout.step}
+
     def _begun(self, call: i.ToolCall) -> _Call:
         state = self._calls.get(call.call_id)
         if state is None:
             self._layout.begin_part()
-            state = self._calls[call.call_id] = _Call(call)
+            state = self._calls[call.call_id] = _Call(call, self._layout.step)
             self._layout.note_call(call.call_id)
             if isinstance(call, i.CalledTool):
                 self._set_input(state, call.value)

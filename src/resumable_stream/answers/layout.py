@@ -29,7 +29,10 @@ class Layout:
         self._foreign: dict[tuple[str, str], None] = {}
         self._is_in_step = False
         self._is_step_empty = True
-        self._unanswered: dict[str, None] = {}
+        self.step: int = 0
+        """The number of the last step that has begun."""
+        self._unanswered: dict[str, int] = {}
+        """Calls, and the steps that they were made in."""
         self._has_answers = False
 
     def emit(self, chunk: Any) -> None:
@@ -90,6 +93,7 @@ class Layout:
     def note_step(self, *, begun: bool) -> None:
         """Take note of a step that somebody else has begun or ended."""
         self._is_in_step, self._is_step_empty, self._has_answers = begun, True, False
+        self.step += begun
 
     @property
     def is_in_step(self) -> bool:
@@ -107,6 +111,13 @@ class Layout:
         if self._is_in_step:
             self.made.append({"type": "finish-step"})
             self.note_step(begun=False)
+
+    def reset_step(self) -> None:
+        """Make room for a word that takes back what came in this step."""
+        self.end_parts()
+        self.begin_step()
+        self._unanswered = {name: step for name, step in self._unanswered.items() if step != self.step}
+        self._is_step_empty, self._has_answers = True, False
 
     def end_parts(self) -> None:
         """End whatever is open in the step."""
@@ -126,7 +137,7 @@ class Layout:
 
     def note_call(self, call_id: str) -> None:
         """Take note of a call that has to be answered."""
-        self._unanswered[call_id] = None
+        self._unanswered[call_id] = self.step
 
     def note_answer(self, call_id: str, *, same_step: bool = False) -> None:
         """Take note of an answer; ``same_step``: the model knew it when it went on."""

@@ -57,6 +57,8 @@ class _Reader:
         self._streamed: set[Any] = set()
         self._inputs: dict[Any, Any] = {}
         self._usage: dict[str, int] = {}
+        self._runs: set[Any] = set()
+        """Those whose answers came in pieces."""
         self._reason: Any = None
 
     def read(self, thing: Any) -> Iterator[Item]:
@@ -85,12 +87,13 @@ class _Reader:
 
     def _read_event(self, event: Mapping[str, Any]) -> Iterator[Item]:
         kind, data = event.get("event"), event.get("data")
-        if kind == "on_chat_model_stream":
-            yield from self._read_message(look(data, "chunk"))
-        elif kind == "on_chat_model_end":
+        if kind in ("on_chat_model_stream", "on_llm_stream"):
+            self._runs.add(event.get("run_id"))
+            yield from self._read_piece(look(data, "chunk"))
+        elif kind in ("on_chat_model_end", "on_llm_end"):
+            if event.get("run_id") not in self._runs:  # it did not stream, or its answer was in a cache
+                yield from self._read_whole(look(data, "output"))
             yield from self._end_message(look(data, "output", "id"))
-        elif kind == "on_llm_stream":
-            yield look(data, "chunk", "text") or ""
         elif kind == "on_tool_start":
             self._inputs[event.get("run_id")] = look(data, "input")
         elif kind == "on_tool_end":
@@ -100,6 +103,18 @@ class _Reader:
             yield from self._answer(call_id, event, look(data, "error"), "error")
         elif event.get("type") == "messages":  # of LangGraph's streams of version 2
             yield from self._read_tuple(tuple(data or ()))
+
+    def _read_piece(self, chunk: Any) -> Iterator[Item]:
+        if look(chunk, "type") is not None and look(chunk, "content") is not None:
+            yield from self._read_message(chunk)
+        else:  # of a model of texts
+            yield look(chunk, "text") or ""
+
+    def _read_whole(self, output: Any) -> Iterator[Item]:
+        if look(output, "generations") is not None:
+            yield _text_of(look(output, "generations"))
+        else:
+            yield from self._read_message(output)
 
     def _read_tool_end(self, event: Mapping[str, Any], output: Any) -> Iterator[Item]:
         if look(output, "tool_call_id") is not None:
@@ -162,6 +177,13 @@ class _Reader:
             self._usage = {name: self._usage.get(name, 0) + tokens for name, tokens in found.items()}
         told = look(chunk, "response_metadata")
         self._reason = look(told, "finish_reason") or look(told, "stop_reason") or self._reason
+
+
+def _text_of(generations: Any) -> str:
+    """Return what a model of texts has made for its first prompt, of which it may have made several."""
+    made = next(iter(next(iter(generations or ()), ())), None)
+    text = look(made, "text")
+    return text if isinstance(text, str) else ""
 
 
 def _contents(message: Any) -> Iterator[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,11 @@ from ..items import Item, ToolCall, file, finished, reasoning, text, tool, usage
 from .reading import CallTable, as_value, count, look, opened
 
 __all__ = ["from_pydantic_ai"]
+
+_logger = logging.getLogger("resumable_stream")
+
+_MAX_FILE = 1_000_000
+"""Characters of a URL that holds a file: somewhat less than a chunk may have by default."""
 
 _REASONS: dict[Any, FinishReason] = {
     "stop": "stop",
@@ -26,9 +32,9 @@ async def from_pydantic_ai(run: Any) -> AsyncIterator[Item]:
 
     Seen working with pydantic-ai-slim 2.68.0 and 1.107.10.
 
-    Text, thinking, files, and the calls of tools with their results come as they are made. A tool that asks the model
-    to try again has failed. Structured output is the result of the call that makes it. A call that is deferred, for
-    somebody else to run or to approve, stays without a result.
+    Text, thinking, and the calls of tools with their results come as they are made, and so do files that a chunk has
+    room for. A tool that asks the model to try again has failed. Structured output is the result of the call that makes
+    it. A call that is deferred, for somebody else to run or to approve, stays without a result.
 
     Args:
         run: ``agent.run_stream_events(…)`` or ``agent.iter(…)``, entered or not.
@@ -99,7 +105,7 @@ class _Reader:
         elif part.part_kind == "thinking":
             yield reasoning(part.content, provider_metadata=_signature(part))
         elif part.part_kind == "file":
-            yield file(part.content.data_uri, part.content.media_type)
+            yield from _file(part.content)
         elif part.part_kind == "builtin-tool-return":
             yield from self._returned(part)
         elif part.part_kind in ("tool-call", "builtin-tool-call"):
@@ -161,6 +167,13 @@ class _Reader:
             yield call.error(str(_content_of(part)))
         else:
             yield call.output(_content_of(part))
+
+
+def _file(content: Any) -> Iterator[Item]:
+    if len(content.data_uri) <= _MAX_FILE:
+        yield file(content.data_uri, content.media_type)
+    else:  # the answer would fail
+        _logger.warning("a file that a model made was left out of an answer: a chunk has no room for it")
 
 
 def _content_of(part: Any) -> Any:

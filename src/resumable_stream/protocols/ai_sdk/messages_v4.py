@@ -209,8 +209,18 @@ def _v4_parts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _part_from_v4(part: Mapping[str, Any]) -> _Object | None:
     """Return a part as later majors have it; ``None``: they have none like that."""
-    handler = _FROM_V4.get(str(part.get("type")))
+    kind = str(part.get("type"))
+    if _is_of_later_majors(kind, part):
+        return dict(part)
+    handler = _FROM_V4.get(kind)
     return None if handler is None else handler(part)
+
+
+def _is_of_later_majors(kind: str, part: Mapping[str, Any]) -> bool:
+    # A page that was given a stored message as it is sends it back like that.
+    if kind in ("file", "reasoning"):
+        return ("url" if kind == "file" else "text") in part
+    return kind in _LATER or (kind.startswith("tool-") and kind != "tool-invocation")
 
 
 def _text_from_v4(part: Mapping[str, Any]) -> _Object:
@@ -265,6 +275,8 @@ def _guess(name: str) -> str | None:
     except ValueError:  # from Python 3.13 on, of what looks like a URL and is none
         return None
 
+
+_LATER = frozenset(("source-url", "source-document", "dynamic-tool"))
 
 _FROM_V4: dict[str, Callable[[Mapping[str, Any]], _Object]] = {
     "step-start": lambda _part: {"type": "step-start"},
