@@ -298,6 +298,14 @@ def test_lines_that_are_no_parts(line: str) -> None:
         parse_data_stream_line(line)
 
 
+@pytest.mark.parametrize("name", [["x"], {"x": 1}, None, 1])
+@pytest.mark.parametrize("kind", ["text-delta", "reasoning-delta", "text-end"])
+def test_ids_that_are_none(kind: str, name: Any) -> None:
+    """A part's id is text; what is none belongs to no part."""
+    with pytest.raises(InvalidMessageChunkError):
+        fold([{"type": "text-start", "id": "x"}, {"type": kind, "id": name, "delta": "y"}], message_id="m")
+
+
 def test_lines() -> None:
     """A line is a part, with or without its end."""
     assert parse_data_stream_line('a:{"toolCallId":"c","result":"a:b"}\n') == (

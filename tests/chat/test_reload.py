@@ -21,10 +21,11 @@ from resumable_stream._core.packing import pack
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.chat import ChatChange, ChatInfo, MessageReducer, ResumableChat, StreamRecord
 from resumable_stream.chat.stores.memory import MemoryChatStore
+from resumable_stream.exceptions import ChatNotFoundError
 from resumable_stream.testing import FaultyBackend
 from resumable_stream.testing.faults import Call
 from resumable_stream.types import Append, Claim
-from tests.chat.conftest import ALICE, World, by, says, text_chunks, text_of, user_message
+from tests.chat.conftest import ALICE, BOB, World, by, says, text_chunks, text_of, user_message
 from tests.streams import Tap, collect, collect_until_error, take
 
 CHUNKS = [
@@ -314,6 +315,52 @@ async def test_answer_that_was_given_up_is_saved_late(world: World) -> None:
         tap.end()
         await collect(stream)
         assert text_of((await elsewhere.load(ALICE, "c")).messages)[-1] == "other"
+
+
+async def test_answer_that_is_saved_late_beside_new_metadata(world: World) -> None:
+    """New metadata, such as a title, does not keep an answer that was given up from being saved at its end."""
+
+    class Titled(MemoryChatStore):
+        titles = iter(("one", "two"))
+
+        @override
+        async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
+            title = None if change.if_version is None else next(self.titles, None)
+            if title is not None:
+                await super().save(chat_id, ChatChange(metadata={"title": title}))
+            return await super().save(chat_id, change)
+
+    _, here = await world.process(store=Titled(world.chats))
+    tap = Tap(*text_chunks("Hi"))
+    async with ResumableStreamContext.from_url("memory://", codec=JSONCodec()) as alone:
+        elsewhere = ResumableChat(alone, MemoryChatStore(world.chats))
+        stream = await here.send(ALICE, "c", by(tap), message=user_message("u"))
+        assert (await elsewhere.load(ALICE, "c")).active_stream_id is None
+        tap.end()
+        await collect(stream)
+        loaded = await elsewhere.load(ALICE, "c")
+    assert text_of(loaded.messages) == ["Hello?", "Hi"]
+    assert loaded.info.metadata == {"title": "two"}
+
+
+async def test_chat_that_changes_hands_while_it_is_settled(world: World) -> None:
+    """If a chat's id is taken by somebody else while a lost answer is seen to, nothing of the other's is told."""
+
+    class Racing(MemoryChatStore):
+        @override
+        async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
+            await super().delete(chat_id)
+            await super().create(chat_id, BOB, {})
+            return await super().save(chat_id, change)
+
+    _, here = await world.process()
+    async with ResumableStreamContext.from_url("memory://", codec=JSONCodec()) as alone:
+        elsewhere = ResumableChat(alone, Racing(world.chats))
+        tap = Tap()
+        await here.send(ALICE, "c", by(tap), message=user_message("u"))
+        with pytest.raises(ChatNotFoundError):
+            await elsewhere.load(ALICE, "c")
+        tap.end()
 
 
 async def _cut_off(world: World, backend: FaultyBackend, tap: Tap) -> ResumableStream[Any]:

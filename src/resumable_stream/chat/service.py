@@ -132,7 +132,7 @@ class ResumableChat:
         self._stops_first = while_answering == "stop"
         self._hide_foreign = hide_foreign
         self._limits = limits or ChatLimits()
-        self._new_chat_id = new_chat_id
+        self.new_chat_id = new_chat_id
         self._new_message_id = new_message_id
 
     async def create(
@@ -153,7 +153,7 @@ class ResumableChat:
         """
         owner = _checked_user(user)
         checked = checked_metadata(metadata or {}, self._limits)
-        chat_id = self._new_chat_id() if chat_id is None else chat_id
+        chat_id = self.new_chat_id() if chat_id is None else chat_id
         return await self._store.create(check_chat_id(chat_id), owner, checked)
 
     async def list(self, user: str | None, *, limit: int = 20, after: str | None = None) -> ChatPage:

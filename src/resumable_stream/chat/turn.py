@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -27,6 +28,7 @@ _logger = logging.getLogger("resumable_stream")
 
 _SAVE_PAUSES = (0.1, 0.5, 1.0)
 _LAST_SAVE_TIMEOUT = 4.0
+_LATE_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -196,11 +198,15 @@ class AnswerRun:
         Raises:
             ChatChangedError: The chat has gone on.
         """
-        chat = await self._store.load(self._record.chat_id)
-        if chat is None or not change.put or await self._has_gone_on(chat):
-            raise ChatChangedError(self._record.chat_id)
-        late = replace(change, if_active=None, if_owner=self._turn.user, if_version=chat.info.version)
-        await self._store.save(self._record.chat_id, late)
+        for _ in range(_LATE_ATTEMPTS):
+            chat = await self._store.load(self._record.chat_id)
+            if chat is None or not change.put or await self._has_gone_on(chat):
+                break
+            late = replace(change, if_active=None, if_owner=self._turn.user, if_version=chat.info.version)
+            with suppress(ChatChangedError):  # by new metadata, perhaps
+                await self._store.save(self._record.chat_id, late)
+                return
+        raise ChatChangedError(self._record.chat_id)
 
     async def _has_gone_on(self, chat: Chat) -> bool:
         """Whether anything has become of the chat but that this answer was given up, as far as it had come then."""

@@ -129,7 +129,7 @@ class Turns:
         except ChatChangedError:
             _logger.debug("somebody else settled chat %s", chat.info.chat_id)
         again = await self._store.load(chat.info.chat_id)
-        if again is None:
+        if again is None or not _is_same(again, chat):
             raise ChatNotFoundError(chat.info.chat_id)
         return again
 
@@ -175,3 +175,8 @@ class Turns:
         if stream is not None:
             async with stream:
                 await drain(stream)
+
+
+def _is_same(one: Chat, other: Chat) -> bool:
+    """Whether a chat was not deleted meanwhile, and made anew: by somebody else, perhaps."""
+    return (one.info.owner, one.info.created_at) == (other.info.owner, other.info.created_at)

@@ -206,3 +206,14 @@ async def test_not_connected(tmp_path: Path) -> None:
     store = JSONFileChatStore(tmp_path / "chats")
     assert _files_in(tmp_path) == []
     await error_of(store.describe("c"), ContextClosedError)
+
+
+async def test_folders_that_are_new_are_there_after_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each folder that is made, the one that it is in is written to the disk."""
+    synced: list[Path] = []
+    monkeypatch.setattr(json_files, "_sync_folder", synced.append)
+    folder = tmp_path / "new" / "chats"
+    for _ in range(2):
+        async with JSONFileChatStore(folder):
+            pass
+    assert synced == [folder.parent, tmp_path, folder, folder]

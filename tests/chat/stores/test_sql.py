@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -418,12 +419,23 @@ async def test_thread_ends_with_its_connection(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "url",
-    ["", "chats.db", "mysql+aiomysql://host/db", "sqlite+aiosqlite://", "sqlite:///:memory:", "sqlite+pysqlite:///x"],
+    [
+        *(
+            "",
+            "chats.db",
+            "mysql+aiomysql://host/db",
+            "sqlite+aiosqlite://",
+            "sqlite:///:memory:",
+            "sqlite+pysqlite:///x",
+        ),
+        "postgresql://user:pass@word:secret@host/db",
+    ],
 )
 def test_wrong_urls(url: str) -> None:
     """What is not the URL of a database that chats can be kept in is refused at once."""
-    with pytest.raises(InvalidSettingError):
+    with pytest.raises(InvalidSettingError) as raised:
         SQLChatStore.from_url(url)
+    assert "secret" not in "".join(traceback.format_exception(raised.value)).replace(url, "")
 
 
 def test_driver_may_be_left_out(tmp_path: Path) -> None:

@@ -57,7 +57,10 @@ def _open(texts: dict[str, OpenText], chunk: Chunk) -> OpenText:
 
 def _add(texts: dict[str, OpenText], chunk: Chunk) -> None:
     # The one function that runs for each token. Of what is in order, nothing is called that needs not be.
-    text = texts.get(chunk.get("id"))  # type: ignore[arg-type]  # what is no text is not in there
+    try:
+        text = texts.get(chunk.get("id"))  # type: ignore[arg-type]  # what is no text is not in there
+    except TypeError:  # nor is a list
+        text = None
     delta = chunk.get("delta")
     if text is None or not isinstance(delta, str):
         text, delta = _open(texts, chunk), text_of(chunk, "delta")

@@ -166,7 +166,10 @@ class _Folder:
 
     def make(self) -> None:
         """Make the folders that are missing, and try whether they can be written to."""
+        missing = [folder for folder in (self._path, *self._path.parents) if not folder.exists()]
         self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in missing:
+            _sync_folder(folder.parent)
         for folder in (self._chats, self._owners, self._streams, self._locks):
             folder.mkdir(exist_ok=True)
         _sync_folder(self._path)

@@ -33,8 +33,8 @@ def make_engine(url: str) -> AsyncEngine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise InvalidSettingError("not a URL of a database") from error
+    except (ArgumentError, ValueError):  # the second may quote what it takes for the port, a piece of a password
+        raise InvalidSettingError("not a URL of a database") from None
     parsed = parsed.set(drivername=re.sub(r"^postgres\b", "postgresql", parsed.drivername))  # as some providers have it
     kind = parsed.get_backend_name()
     if kind not in _DRIVERS:
