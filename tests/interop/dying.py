@@ -39,7 +39,9 @@ async def _main(url: str, prefix: str, lease: str) -> None:
         NpmStreams(url, key_prefix=prefix, lease=float(lease)) as npm,
         ResumableStreamContext.from_url(url, key_prefix=prefix, lease=float(lease), companion=npm.offer) as context,
     ):
-        await context.resumable_stream("s", Tap("some text"))
+        stream = await context.resumable_stream("s", Tap("some text"))
+        assert stream is not None
+        assert await anext(stream) == "some text"  # so it is logged
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await anyio.sleep(60)

@@ -122,6 +122,18 @@ async def test_characters_that_come_in_halves(redis_store: InRedis, client: Redi
         assert await text_of(listener) == "\U0001f600 b\ufffd"
 
 
+async def test_characters_that_come_in_halves_to_who_goes_on(redis_store: InRedis, client: Redis) -> None:
+    """Who has what came before half a character, and goes on after it, gets the character whole."""
+    tap = Tap("Hello ", "\ud83d")
+    async with offered(redis_store) as context, listening(client, redis_store.prefix, "s") as listener:
+        stream = await context.resumable_stream("s", tap)
+        assert await take(stream, 2) == ["Hello ", "\ud83d"]
+        await listener.ask(len("Hello "))
+        assert await listener.hear() == ""
+        tap.end("\ude00 b")
+        assert await text_of(listener) == "\U0001f600 b"
+
+
 async def test_several_listeners(redis_store: InRedis, client: Redis) -> None:
     """Each listener gets its own rest, whenever it comes."""
     tap = Tap("a")

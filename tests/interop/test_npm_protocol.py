@@ -80,6 +80,7 @@ def test_requests_are_understood(message: object, skip: int) -> None:
         b'{"listenerId": "l", "skipCharacters": "7"}',
         b'{"listenerId": "l", "skipCharacters": true}',
         b'{"listenerId": "l", "skipCharacters": Infinity}',
+        b'{"listenerId": "l", "skipCharacters": 1' + b"0" * 5000 + b"}",
         b'{"listenerId": "' + b"l" * 513 + b'"}',
         b'{"listenerId": "\\ud800"}',
         b"[" * 100_000,
@@ -114,7 +115,7 @@ def test_names_that_cannot_be(name: object) -> None:
         check_npm_stream_id(name)
 
 
-@pytest.mark.parametrize("skip", [-1, 1.5, True, "3", None])
+@pytest.mark.parametrize("skip", [-1, 1.5, True, "3", None, 2**53, 10**400])
 def test_positions_that_cannot_be(skip: object) -> None:
     """A position is a whole number, at least 0."""
     with pytest.raises(InvalidPositionError):

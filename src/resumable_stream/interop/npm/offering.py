@@ -266,24 +266,24 @@ class _Delivery:
                 return True
             async with stream:
                 async for block in stream.blocks():
-                    if not await self._say_text(self._texts.add(self._unseen_of(block.chunks))):
+                    # First whole characters, and then what of them is skipped: its halves would be lost one by one.
+                    if not await self._say_text(self._unseen_of(self._texts.add(self._text_of(block.chunks)))):
                         return False
         except (PublisherError, StreamGoneError):
             _logger.debug("stream %s ended badly, which the npm package has no word for", stream_id)
-        return await self._say_text(self._texts.end())
+        return await self._say_text(self._unseen_of(self._texts.end()))
 
-    async def _say_text(self, text: str | None) -> bool:
-        for frame in frames_of(text or ""):
+    async def _say_text(self, text: str) -> bool:
+        for frame in frames_of(text):
             if not await self._say(encode_text(frame)):
                 return False
         return True
 
-    def _unseen_of(self, chunks: Sequence[Any]) -> str:
-        text = self._text_of(chunks)
-        if self._left_to_skip:
+    def _unseen_of(self, text: str | None) -> str:
+        if text and self._left_to_skip:
             units = count_units(text)
             text, self._left_to_skip = skip_units(text, self._left_to_skip), max(self._left_to_skip - units, 0)
-        return text
+        return text or ""
 
     def _text_of(self, chunks: Sequence[Any]) -> str:
         try:

@@ -41,6 +41,7 @@ FIRST_OF_OURS = 1 << 31
 however often it was counted up in between."""
 
 _MAX_NAME = 512
+_MAX_COUNT = 2**53 - 1
 _FRAME_CHARACTERS = 64 * 1024
 
 
@@ -106,7 +107,9 @@ class Request(NamedTuple):
         if not isinstance(words, dict) or not _is_name(listener_id):
             raise ValueError("no request of a listener")
         skip = words.get("skipCharacters") or 0
-        if isinstance(skip, bool) or not isinstance(skip, int | float) or not math.isfinite(skip):
+        # No look at whether an int is finite: one that no float can hold is an error there.
+        is_number = isinstance(skip, int) or (isinstance(skip, float) and math.isfinite(skip))
+        if isinstance(skip, bool) or not is_number:
             raise ValueError("no number of characters")
         return cls(str(listener_id), max(int(skip), 0))
 
@@ -126,10 +129,10 @@ def check_skip(count: object) -> int:
     """Return ``count`` if so many characters can be skipped.
 
     Raises:
-        InvalidPositionError: It is no whole number, or less than 0.
+        InvalidPositionError: It is no whole number, less than 0, or more than JavaScript can count to.
     """
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise InvalidPositionError("skip_characters is a whole number, at least 0")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _MAX_COUNT:
+        raise InvalidPositionError(f"skip_characters is a whole number, from 0 to {_MAX_COUNT}")
     return count
 
 
