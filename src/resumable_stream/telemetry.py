@@ -6,6 +6,7 @@ Needs the extra ``otel``. What is emitted is listed in the guide, and is a part 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import NamedTuple
 
 try:
@@ -63,18 +64,21 @@ class OpenTelemetryObserver(Observer):
         self._spans: dict[Publishing | Reading, trace.Span] = {}
         # Replaced as a whole: metrics are collected in another thread, which is to see one state or the other.
         self._contexts = _Contexts((), 0)
+        self._changing_contexts = Lock()  # those without async have an event loop in a thread each
         self._appends = 0
         self._make_instruments(metrics.get_meter(_NAME, meter_provider=meter_provider))
 
     @override
     def on_entered(self, sample: Sample) -> None:
-        samples, chunks = self._contexts
-        self._contexts = _Contexts((*samples, sample), chunks - sample().chunks)  # it may have been entered before
+        with self._changing_contexts:
+            samples, chunks = self._contexts
+            self._contexts = _Contexts((*samples, sample), chunks - sample().chunks)  # it may have been entered before
 
     @override
     def on_left(self, sample: Sample) -> None:
-        samples, chunks = self._contexts
-        self._contexts = _Contexts(tuple(one for one in samples if one is not sample), chunks + sample().chunks)
+        with self._changing_contexts:
+            samples, chunks = self._contexts
+            self._contexts = _Contexts(tuple(one for one in samples if one is not sample), chunks + sample().chunks)
 
     @override
     def on_publishing(self, publishing: Publishing) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +72,61 @@ async def test_ls_cuts_no_id(cli: Command) -> None:
     lines = (await cli("ls")).text.splitlines()
     assert lines[1].split()[0] == "x" * 256
     assert "\x1b" not in lines[1]
+
+
+async def test_nothing_is_cut_on_a_terminal(cli: Command) -> None:
+    """On a narrow terminal a long id goes on in the next line, and so does a long message; nothing is cut off."""
+    stream_id = "Q" * 40 + "Z" * 40
+    async with cli.context() as context:
+        await _failed(context, stream_id, ValueError("W" * 200))
+    for arguments in (("ls",), ("show", stream_id)):
+        ours, its = pty.openpty()
+        try:
+            process = await cli.start(*arguments, stdout=its, env=_plain() | {"COLUMNS": "70", "TERM": "dumb"})
+            await asyncio.wait_for(process.communicate(), 30)
+            shown = os.read(ours, 10_000).decode()
+        finally:
+            os.close(ours)
+            os.close(its)
+        assert (shown.count("Q"), shown.count("Z"), shown.count("failed")) == (40, 40, 1)
+        assert shown.count("W") == (200 if arguments[0] == "show" else 0)
+
+
+async def test_colours_in_a_pipe(cli: Command) -> None:
+    """Whoever wants colours in a pipe gets them, and lines that are as long as they are."""
+    async with cli.context() as context:
+        await _done(context, "x" * 256, "a")
+    process = await cli.start("ls", env=_plain() | {"FORCE_COLOR": "1", "COLUMNS": "70", "TERM": "xterm-256color"})
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert b"x" * 256 in out
+    assert b"\x1b[" in out
+
+
+def _plain() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR", "REDIS_URL"}}
+
+
+async def test_output_that_cannot_be_written(cli: Command) -> None:
+    """A full disk is told in a line, with a code of its own."""
+    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230  # a device
+        process = await cli.start("ls", stdout=full)
+        _, told = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert told.decode() == "the output cannot be written: No space left on device\n"
+
+
+async def test_what_nobody_hears_costs_no_data(cli: Command) -> None:
+    """Where stderr is closed, what is said about the data is lost, and not the data."""
+    async with cli.context() as context:
+        for stream_id in ("one", "two"):
+            await _done(context, stream_id, "a")
+    ours, its = os.pipe()
+    os.close(ours)
+    process = await cli.start("ls", "--limit", "1", stderr=its)
+    os.close(its)
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 0
+    assert b"two" in out
 
 
 async def test_show(cli: Command) -> None:
@@ -174,6 +230,18 @@ async def test_delete_asks(cli: Command, answer: bytes, code: int, is_there: boo
             os.close(its)
         assert process.returncode == code
         assert bool(await context.has_existing_stream("s")) is is_there
+
+
+async def test_delete_without_stdin(cli: Command) -> None:
+    """Where there is nothing to ask on, not even something that is empty, nothing is deleted."""
+    async with cli.context() as context:
+        await _done(context, "s", "a")
+        process = await cli.start("delete", "s", preexec_fn=lambda: os.close(0))
+        _, told = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 2
+        assert b"--yes" in told
+        assert b"Traceback" not in told
+        assert await context.has_existing_stream("s")
 
 
 def _control(terminal: int) -> None:

@@ -157,6 +157,9 @@ async def test_replica(tmp_path: Path) -> None:
     checks = _by_check(document)
     assert code == 1
     assert checks["replicas"]["found"] == "this is a replica: it takes no writes"
+    assert {name for name, check in checks.items() if check["level"] == "problem"} == {"replicas"}
+    assert checks["reachable"]["found"] == "it answers"
+    assert "ping" in checks
 
 
 async def test_full_server() -> None:

@@ -177,6 +177,16 @@ async def test_hostile_streams(stage: Stage, chromium: Browser) -> None:
         assert await page.title() == "Streams"
 
 
+async def test_problem_that_is_over(stage: Stage, chromium: Browser) -> None:
+    """What was wrong is not said any more when it is right."""
+    async with stage.page(chromium) as page:
+        await page.evaluate("() => { location.hash = 'soon'; }")
+        await expect(page.locator("#problem")).to_contain_text("there is no such stream")
+        await collect(await stage.context.resumable_stream("soon", factory_of(["a"])))
+        await expect(page.locator("#text")).to_have_text("a")
+        await expect(page.locator("#problem")).to_have_text("")
+
+
 async def test_who_is_not_let_in(stage: Stage, chromium: Browser) -> None:
     """Without authorization there is no page; one that was open says so, and goes on when it is let in again."""
     await collect(await stage.context.resumable_stream("secret", factory_of(["a"])))

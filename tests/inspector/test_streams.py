@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from typing_extensions import override
 
-from resumable_stream import JSONCodec, ResumableStreamContext, StreamState
+from resumable_stream import JSONCodec, ResumableStreamContext, StreamInfo, StreamState
 from resumable_stream.backends.memory import MemoryBackend
 from resumable_stream.exceptions import BackendUnavailableError
 from resumable_stream.inspector import Inspector, app, listing, views
@@ -85,13 +87,36 @@ async def test_walks_are_shared_and_bounded(
     assert {(len(answer["streams"]), answer["is_complete"]) for answer in answers} == {(3, False)}
 
 
-async def test_long_walks_end(
-    context: ResumableStreamContext, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A walk that takes too long ends with what it has found, which is said."""
-    await collect(await context.resumable_stream("s", factory_of(["a"])))
-    monkeypatch.setattr(listing, "_LONGEST_WALK", -1.0)
-    assert not (await get(client, "/streams"))["is_complete"]
+class Crowded(MemoryBackend):
+    """A store in which others have so much that behind the first streams none comes for long."""
+
+    scans = 0
+
+    @override
+    async def scan(self) -> AsyncIterator[StreamInfo]:
+        self.scans += 1
+        async for info in super().scan():
+            yield info
+        await anyio.sleep(60)
+
+
+async def test_long_walks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk that takes too long ends with what it has found, which is said; then there is a pause."""
+    monkeypatch.setattr(listing, "_LONGEST_WALK", 0.05)
+    backend = Crowded()
+    async with (
+        ResumableStreamContext(backend, drain_timeout=0.0) as context,
+        client_of(Inspector(context, authorize=lambda _scope: True)) as client,
+    ):
+        for _ in range(2):
+            assert (await client.get("/streams")).status_code == 503
+        assert backend.scans == 1
+        await collect(await context.resumable_stream("s", factory_of(["a"])))
+        await anyio.sleep(1)
+        found = await get(client, "/streams")
+        assert (found["found"], found["is_complete"]) == (1, False)
+        assert (await get(client, "/streams"))["found"] == 1
+        assert backend.scans == 2
 
 
 async def test_store_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -356,6 +356,31 @@ async def test_part_of_the_store_that_is_away(store: MemoryStore) -> None:
     await backend.aclose()
 
 
+@pytest.mark.parametrize("method", ["append", "scan"])
+async def test_part_of_the_store_that_goes_while_a_call_is_under_way(store: MemoryStore, method: Method) -> None:
+    """A call for a stream that goes away meanwhile has failed, whether it was carried out or not."""
+    inner = FaultyBackend(MemoryBackend(store))
+    backend = FaultyBackend(inner)
+    await backend.connect(lambda _: None)
+    hold = Hold()
+    inner.plan(method, hold)
+
+    async def call() -> None:
+        if method == "append":
+            answers = await backend.append([append_of(0), append_of(0, "t")])
+            assert answers == [Appended(AppendStatus.UNAVAILABLE), Appended(AppendStatus.ACCEPTED)]
+        else:
+            with pytest.raises(BackendUnavailableError, match="away"):
+                await CALLS[method](backend)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await hold.is_reached.wait()
+        backend.go_away("s")
+        hold.release()
+    await backend.aclose()
+
+
 # Pushes and notices
 
 

@@ -208,6 +208,7 @@ async def test_refuse(proxy: TcpProxy, echo: Echo) -> None:
 async def test_refuse_while_connections_come(proxy: TcpProxy) -> None:
     """Connections that are on their way, however far, are reset too."""
     for steps in range(8):
+        await anyio.sleep(0.01)  # so that the proxy waits for them
         with socket.create_connection(("127.0.0.1", proxy.port)) as client:
             client.setblocking(False)
             for _ in range(steps):
@@ -253,6 +254,17 @@ async def test_stall(proxy: TcpProxy, echo: Echo) -> None:
             assert await old.reader.read() == b"b"
             assert await new.ask(b"c") == b"c"
             assert echo.ends == ["closed"]
+
+
+async def test_stall_before_a_server_that_is_not_there() -> None:
+    """While stalled, nobody learns that the server is gone."""
+    async with TcpProxy("127.0.0.1", free_port()) as proxy:
+        proxy.stall()
+        async with connected(proxy) as client:
+            assert await client.hears_nothing()
+            proxy.resume()
+            with pytest.raises(ConnectionResetError), anyio.fail_after(5):
+                await client.reader.read(1)
 
 
 async def test_reset_while_stalled() -> None:

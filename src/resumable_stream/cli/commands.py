@@ -71,7 +71,7 @@ def delete(url: str | None, key_prefix: str, *, as_json: bool, stream_id: str, y
     """Forget a stream with all its chunks."""
     store = store_of(url, key_prefix)
     if not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             raise click.UsageError("This asks before it deletes, and there is no terminal to ask on: say --yes.")
         code = run_on(store, partial(work.check, stream_id=stream_id))
         if code is not Exit.OK:
@@ -86,7 +86,11 @@ def _is_confirmed(question: str) -> bool:
     # Not Click's own, which writes to stdout, too.
     sys.stderr.write(f"{question} [y/N]: ")
     sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    try:
+        answer = sys.stdin.readline()
+    except UnicodeDecodeError:
+        return False
+    return answer.strip().lower() in {"y", "yes"}
 
 
 @click.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -45,7 +46,7 @@ def moment(seconds: float, now: float) -> str:
 def print_streams(streams: Iterable[StreamInfo]) -> None:
     """Print a table of streams."""
     now = time.time()
-    table = _table("ID", "STATE", "CHUNKS", "AGE", "LEASE LEFT", "ENDED", right={"CHUNKS"})
+    table = _table("ID", "STATE", "CHUNKS", "AGE", "LEASE LEFT", "ENDED", folds={"ID"}, right={"CHUNKS"})
     for info in streams:
         ended = "" if info.ended_at is None else f"{span(now - info.ended_at)} ago"
         lease = span(info.lease_left) if info.is_running else ""
@@ -56,7 +57,8 @@ def print_streams(streams: Iterable[StreamInfo]) -> None:
 def print_stream(info: StreamInfo) -> None:
     """Print all that is known of a stream, and that there is to say."""
     now = time.time()
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _table("NAME", "VALUE", folds={"VALUE"})
+    table.show_header = False
     rows: list[tuple[str, str | Text]] = [("id", info.stream_id), ("state", _state(info)), ("chunks", str(info.length))]
     rows.append(("created", moment(info.created_at, now)))
     if info.ended_at is not None:
@@ -82,24 +84,24 @@ def print_stream(info: StreamInfo) -> None:
 
 def print_table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> None:
     """Print a table of other things."""
-    table = _table(*columns, no_wrap=False)
+    names = list(columns)
+    table = _table(*names, folds=names)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else _plain(cell) for cell in row))
     _print(table)
 
 
-def _table(*columns: str, right: Iterable[str] = (), no_wrap: bool = True) -> Table:
+def _table(*columns: str, folds: Collection[str], right: Collection[str] = ()) -> Table:
+    # What is too long goes on in the next line, where it may: rich would cut off what may not.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
-        is_number = name in right
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=no_wrap)
+        justify: Literal["right", "left"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name not in folds)
     return table
 
 
 def _print(table: Table) -> None:
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=_WIDE)
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     with console.capture() as capture:
         console.print(table)
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from ..exceptions import (
@@ -38,6 +39,10 @@ def run_on(store: Store, work: Callable[[Store], Coroutine[Any, Any, Exit]]) -> 
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return hang_up()
+    except OSError as error:
+        hang_up()
+        say(f"the output cannot be written: {error.strerror}")
+        return Exit.FAILED
     except ResumableStreamError as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
         say(f"{store.name}: {error}" if code is Exit.FAILED else str(error))
@@ -45,9 +50,10 @@ def run_on(store: Store, work: Callable[[Store], Coroutine[Any, Any, Exit]]) -> 
 
 
 def say(text: str) -> None:
-    """Say something about the data, in one line on stderr."""
-    sys.stderr.write(f"{printable(text)}\n")
-    sys.stderr.flush()
+    """Say something about the data, in one line on stderr. If nobody reads that, the data is written all the same."""
+    with suppress(OSError):
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
 
 
 def hang_up() -> Exit:

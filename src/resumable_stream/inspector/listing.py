@@ -6,6 +6,7 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ MAX_ROWS = 500
 _INTERVAL = 1.0
 """Seconds between two walks through the streams, at least."""
 _LONGEST_WALK = 3.0
-"""Seconds after which a walk ends with what it has found, as it does after `MAX_SCANNED` streams."""
+"""Seconds after which a walk ends with what it has found, as it does after `MAX_SCANNED` streams. Between two streams a
+server may have millions of keys that are none of ours."""
 _SHARE = 4
 """A walk is followed by a pause of so many times its length, at least."""
 _LONGEST_MEMORY = 30.0
@@ -70,7 +72,7 @@ class _Walk:
     """Seconds since 1970."""
     infos: list[StreamInfo] = field(default_factory=list)
     rates: dict[str, float] = field(default_factory=dict)
-    is_complete: bool = True
+    is_complete: bool = False
 
 
 class Listing:
@@ -94,7 +96,12 @@ class Listing:
         self._next_at = 0.0
 
     async def show(self, wanted: Filter) -> dict[str, Any]:
-        """Return the streams that a filter lets through: those that run first, and then the newest first."""
+        """Return the streams that a filter lets through: those that run first, and then the newest first.
+
+        Raises:
+            TimeoutError: None was found in the time that a walk has.
+            BackendError: The store failed.
+        """
         walk, readers = await self._newest(), self._context.readers()
         found = [
             info for info in walk.infos if wanted.contains in info.stream_id and wanted.kind in ("", kind_of(info))
@@ -133,29 +140,36 @@ class Listing:
         if self._lock is None:
             self._lock = anyio.Lock()
         async with self._lock:
-            if self._walk is None or anyio.current_time() >= self._next_at:
-                self._walk = await self._go_through(anyio.current_time())
-                took = anyio.current_time() - self._walk.at
-                self._next_at = self._walk.at + max(_INTERVAL, took * (_SHARE + 1))
+            begun_at = anyio.current_time()
+            if begun_at >= self._next_at:
+                self._walk = await self._go_through(begun_at)
+                took = anyio.current_time() - begun_at
+                self._next_at = begun_at + max(_INTERVAL, took * (_SHARE + 1))
+            if self._walk is None:
+                raise TimeoutError
             return self._walk
 
-    async def _go_through(self, at: float) -> _Walk:
+    async def _go_through(self, at: float) -> _Walk | None:
         walk, seen = _Walk(at, time.time()), dict[str, _Seen]()
-        infos = self._context.list_streams()
-        while (info := await anext(infos, None)) is not None:
-            if len(walk.infos) == MAX_SCANNED or anyio.current_time() - at > _LONGEST_WALK:
-                walk.is_complete = False
-                break
-            walk.infos.append(info)
-            if info.is_running:
-                newest = seen[info.stream_id] = _Seen(info.generation, info.length, anyio.current_time())
-                rate = _rate(self._seen.get(info.stream_id), newest)
-                if rate is not None:
-                    walk.rates[info.stream_id] = rate
-        if isinstance(infos, AsyncGenerator):
-            await infos.aclose()
+        with anyio.move_on_after(_LONGEST_WALK):
+            walk.is_complete = await self._fill(walk, seen)
         self._seen = seen
-        return walk
+        return walk if walk.infos or walk.is_complete else None
+
+    async def _fill(self, walk: _Walk, seen: dict[str, _Seen]) -> bool:
+        """Put streams into a walk; return whether these are all."""
+        infos = self._context.list_streams()
+        async with aclosing(infos) if isinstance(infos, AsyncGenerator) else nullcontext():
+            async for info in infos:
+                if len(walk.infos) == MAX_SCANNED:
+                    return False
+                walk.infos.append(info)
+                if info.is_running:
+                    newest = seen[info.stream_id] = _Seen(info.generation, info.length, anyio.current_time())
+                    rate = _rate(self._seen.get(info.stream_id), newest)
+                    if rate is not None:
+                        walk.rates[info.stream_id] = rate
+        return True
 
 
 def kind_of(info: StreamInfo) -> str:

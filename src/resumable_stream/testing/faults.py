@@ -210,7 +210,11 @@ class FaultyBackend(StreamBackend):
 
     @override
     async def append(self, appends: Sequence[Append]) -> list[Appended]:
-        return await self._call("append", lambda: self._append(appends))
+        answers = await self._call("append", lambda: self._append(appends))
+        return [  # some may have gone meanwhile
+            Appended(AppendStatus.UNAVAILABLE) if append.stream_id in self._away else answer
+            for append, answer in zip(appends, answers, strict=True)
+        ]
 
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
@@ -254,7 +258,10 @@ class FaultyBackend(StreamBackend):
     async def _scan(self) -> list[StreamInfo]:
         if self._away:
             raise _away_error()
-        return [info async for info in self._backend.scan()]
+        found = [info async for info in self._backend.scan()]
+        if self._away:
+            raise _away_error()
+        return found
 
     async def _call(self, method: Method, call: Callable[[], Awaitable[T]], stream_id: str = "") -> T:
         async def carry_out() -> T:

@@ -126,13 +126,19 @@ class TcpProxy:
         return planned.is_lost
 
     async def _listen(self, listener: socket.socket, scope: anyio.CancelScope) -> None:
-        # Not a server of asyncio: some versions forget a connection that is accepted just when the server is closed.
+        # Neither a server of asyncio nor its `sock_accept`: some versions forget a connection that is accepted just
+        # when the server is closed, or the call cancelled.
         with scope:
             while True:
-                accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
-                self.connections += 1
-                connection = _Connection(accepted)
-                self._open[connection] = asyncio.create_task(self._serve(connection), name="TcpProxy connection")
+                await _wait_until_readable(listener)
+                with suppress(BlockingIOError, ConnectionAbortedError):  # the client is gone again
+                    self._take_in(listener.accept()[0])
+
+    def _take_in(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        self.connections += 1
+        connection = _Connection(accepted)
+        self._open[connection] = asyncio.create_task(self._serve(connection), name="TcpProxy connection")
 
     async def _serve(self, connection: _Connection) -> None:
         try:
@@ -144,7 +150,11 @@ class TcpProxy:
             del self._open[connection]
 
     async def _forward(self, connection: _Connection) -> None:
-        client, server = await connection.open(*self._target)
+        try:
+            client, server = await connection.open(*self._target)
+        except OSError:
+            await self._wait_until_resumed()
+            raise
         async with anyio.create_task_group() as tasks:
             for source, sink, examine in ((client, server, self._on_request), (server, client, self._on_reply)):
                 pieces: _Pieces = asyncio.Queue(_MAX_PIECES)
@@ -164,11 +174,14 @@ class TcpProxy:
         while True:
             due, content = await pieces.get()
             await anyio.sleep_until(due)
-            while self._resumed is not None:
-                await self._resumed.wait()
+            await self._wait_until_resumed()
             await sink.send(content)
             if not content:
                 return
+
+    async def _wait_until_resumed(self) -> None:
+        while self._resumed is not None:
+            await self._resumed.wait()
 
     def _on_request(self, connection: _Connection, content: bytes) -> None:
         self.request_bytes += len(content)
@@ -288,6 +301,15 @@ class _Connection:
 def _set_reset_on_close(sock: socket.socket, is_wanted: bool) -> None:
     with suppress(OSError):  # some systems refuse it when the connection is broken already
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", is_wanted, 0))
+
+
+async def _wait_until_readable(sock: socket.socket) -> None:
+    loop, readable = asyncio.get_running_loop(), anyio.Event()
+    loop.add_reader(sock, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock)
 
 
 def _bind(port: int) -> socket.socket:

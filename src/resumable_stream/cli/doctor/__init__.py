@@ -33,11 +33,18 @@ async def _findings(place: Place, store: Store) -> list[Finding]:
         with translated_errors("answer"):
             facts = await ask(place.connection)
             findings += [check(facts) for check in CHECKS]
-            findings += [await ping(place), await permissions(place, store.key_prefix)]
+            findings.append(await ping(place))
+            if facts.is_replica:  # which one of these has said: nothing can be tried there
+                return [_reachable(), *findings]
+            findings.append(await permissions(place, store.key_prefix))
         findings += await stream(place, store)
     except BackendError as error:  # it went away meanwhile
         return [_away(error), *findings]
-    return [Finding("reachable", Level.OK, "it answers"), *findings]
+    return [_reachable(), *findings]
+
+
+def _reachable() -> Finding:
+    return Finding("reachable", Level.OK, "it answers")
 
 
 def _away(error: BackendError) -> Finding:

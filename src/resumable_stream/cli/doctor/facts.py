@@ -25,6 +25,11 @@ class Facts(NamedTuple):
     info: Mapping[str, str]
     config: Mapping[str, str]
 
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is known to be a copy of another server."""
+        return self.info.get("role", "master") != "master"
+
 
 async def ask(connection: DirectConnection) -> Facts:
     """Ask a server for all that checks want to know.

@@ -33,7 +33,7 @@ def role(facts: Facts) -> Finding:
     info = facts.info
     if "role" not in info:
         return unknown("replicas", "INFO")
-    if info["role"] != "master":
+    if facts.is_replica:
         return Finding(
             "replicas", Level.PROBLEM, "this is a replica: it takes no writes", "Name the master in the URL."
         )

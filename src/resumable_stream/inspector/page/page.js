@@ -92,6 +92,7 @@ async function lookAt(id) {
 async function act(action, question) {
   const id = shown.id;
   if (!confirm(question)) return;
+  say(by('problem'), '');
   try {
     const headers = { 'x-resumable-stream-inspector': '1' };
     await fetch(`streams/${encodeURIComponent(id)}/${action}`, { method: 'POST', credentials: 'same-origin', headers })
@@ -192,6 +193,7 @@ function open(id) {
   if (!id) return;
   say(by('name'), id);
   by('problem').textContent = '';
+  shown.problem = undefined;
   for (const part of ['facts', 'picture', 'legend', 'events', 'text']) by(part).replaceChildren();
   by('stop').disabled = by('delete').disabled = true;
   by('name').focus();
@@ -201,7 +203,9 @@ function showDetail(detail) {
   shown.detail = detail.problem ? null : detail;
   by('stop').disabled = !shown.detail || detail.stream.state !== 'running';
   by('delete').disabled = !shown.detail;
-  if (detail.problem) { say(by('problem'), detail.problem); return; }
+  if (detail.problem || shown.problem) say(by('problem'), detail.problem ?? '');
+  shown.problem = detail.problem;
+  if (detail.problem) return;
   showFacts(detail);
   draw(detail);
   showText(detail);
