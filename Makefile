@@ -11,6 +11,9 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m
 REACT := examples/chat/react
 
+# Tests start hundreds of processes. Where Python is told to write no bytecode, each would compile the package anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help demo demo-react test test-lowest lowest-packages e2e node-packages lint format types docs bench chaos soak golden clean
 
 help:

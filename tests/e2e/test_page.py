@@ -23,17 +23,20 @@ COUNT = 80
 WHOLE = " ".join(map(str, range(1, COUNT + 1)))
 
 
-@pytest.fixture(params=["memory", "three workers on Redis"])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[App]:
-    """The example, served by one worker with streams in memory, or by three that share a Redis."""
-    settings = {"DEMO_DELAY": "0.05"}
+@pytest.fixture(params=["memory", "three workers on Redis"], scope="module")
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The example, served by one worker with streams in memory, or by three that share a Redis.
+
+    For all tests: each has a browser of its own, and so is a user of its own.
+    """
+    folder, settings = tmp_path_factory.mktemp("app"), {"DEMO_DELAY": "0.05"}
     if request.param == "memory":
-        with serving(tmp_path, settings) as served:
+        with serving(folder, settings) as served:
             yield served
     else:
         with (
             running(binaries()["redis-6.2"]) as redis,
-            serving(tmp_path, settings | {"REDIS_URL": redis.url}, workers=3) as served,
+            serving(folder, settings | {"REDIS_URL": redis.url}, workers=3) as served,
         ):
             yield served
 

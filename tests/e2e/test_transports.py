@@ -177,7 +177,9 @@ async def test_event_source(site: str, client: httpx.AsyncClient, chromium: Brow
     assert indices == list(range(len(chunks)))
     assert proxy.cuts >= 10
     statuses = [request.status for request in proxy.requests if request.path == path]
-    assert statuses == [200] * (proxy.cuts + 1) + [204]
+    assert set(statuses[:-1]) == {200}
+    assert statuses[-1] == 204
+    assert len(statuses[:-1]) - proxy.cuts in (0, 1)  # the last cut may come just behind the end
 
 
 async def test_curl(site: str, client: httpx.AsyncClient) -> None:
@@ -247,7 +249,7 @@ async def test_publisher_is_killed(chromium: Browser, serve_three: ServeThree) -
         assert chunks[-1] == {"type": "error", "errorText": EventStreamSettings().lost_text}
         for events in seen:
             assert [json.loads(data) for _, data in events if data != "[DONE]"] == chunks
-            indices = [int(event_id.rpartition("-")[2]) for event_id, data in events if data != "[DONE]"]
-            assert indices == list(range(len(chunks)))
+            places = [event_id.rpartition("-")[2] for event_id, data in events if data != "[DONE]"]
+            assert places == [*map(str, range(len(chunks) - 1)), f"{len(chunks) - 1}.lost"]
         statuses = [request.status for request in proxy.requests if request.path == path]
         assert statuses[:-1] == [200, 200, 204]

@@ -1,4 +1,4 @@
-"""A process that offers a stream, for tests to kill: ``python -m tests.interop.dying URL PREFIX LEASE``."""
+"""A process that offers a stream, for tests to kill. Its arguments are those of `offering_process`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import anyio
 
 from resumable_stream import ResumableStreamContext
+from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream.backends.redis import RedisBackend
 from resumable_stream.interop.npm import NpmStreams
 from tests.streams import Tap
 
@@ -18,9 +20,14 @@ _ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def offering_process(url: str, prefix: str, lease: float) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Start the process, which offers stream s with some text in it; end it in the end."""
-    command = [sys.executable, "-m", "tests.interop.dying", url, prefix, str(lease)]
+async def offering_process(
+    url: str, prefix: str, lease: float, key_prefix: str = ""
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the process, which offers stream s with some text in it; end it in the end.
+
+    With ``key_prefix`` the stream is logged on that server, else in memory.
+    """
+    command = [sys.executable, "-m", "tests.interop.dying", url, prefix, str(lease), key_prefix]
     process = await asyncio.create_subprocess_exec(*command, cwd=_ROOT, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
@@ -34,10 +41,11 @@ async def offering_process(url: str, prefix: str, lease: float) -> AsyncIterator
             await process.wait()
 
 
-async def _main(url: str, prefix: str, lease: str) -> None:
+async def _main(url: str, prefix: str, lease: str, key_prefix: str) -> None:
+    backend = RedisBackend(url, key_prefix=key_prefix) if key_prefix else MemoryBackend()
     async with (
         NpmStreams(url, key_prefix=prefix, lease=float(lease)) as npm,
-        ResumableStreamContext.from_url(url, key_prefix=prefix, lease=float(lease), companion=npm.offer) as context,
+        ResumableStreamContext(backend, lease=float(lease), companion=npm.offer) as context,
     ):
         stream = await context.resumable_stream("s", Tap("some text"))
         assert stream is not None
@@ -48,4 +56,4 @@ async def _main(url: str, prefix: str, lease: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(_main, sys.argv[1], sys.argv[2], sys.argv[3])
+    anyio.run(_main, *sys.argv[1:5])

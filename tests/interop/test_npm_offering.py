@@ -322,7 +322,7 @@ async def test_an_old_owner_withdraws(redis_store: InRedis, client: Redis, caplo
 
 async def test_a_process_that_slept(redis_store: InRedis, client: Redis) -> None:
     """A process that slept until its stream was taken over does not answer what was asked meanwhile."""
-    async with offering_process(redis_store.url, redis_store.prefix, 0.5) as process:
+    async with offering_process(redis_store.url, redis_store.prefix, 0.5, redis_store.prefix) as process:
         process.send_signal(signal.SIGSTOP)
         async with (
             offered(redis_store) as context,
