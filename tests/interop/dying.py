@@ -56,4 +56,4 @@ async def _main(url: str, prefix: str, lease: str, key_prefix: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(_main, *sys.argv[1:5])
+    anyio.run(_main, sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4])

@@ -133,6 +133,7 @@ class ResumableChat:
         self._hide_foreign = hide_foreign
         self._limits = limits or ChatLimits()
         self.new_chat_id = new_chat_id
+        """Makes ids of chats, where a caller gives none."""
         self._new_message_id = new_message_id
 
     async def create(

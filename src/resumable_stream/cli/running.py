@@ -41,7 +41,7 @@ def run_on(store: Store, work: Callable[[Store], Coroutine[Any, Any, Exit]]) -> 
         return hang_up()
     except OSError as error:
         hang_up()
-        say(f"the output cannot be written: {error.strerror}")
+        say(f"the output cannot be written: {error.strerror or type(error).__name__}")
         return Exit.FAILED
     except ResumableStreamError as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
