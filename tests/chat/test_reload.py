@@ -325,7 +325,8 @@ async def test_answer_that_is_saved_late_beside_new_metadata(world: World) -> No
 
         @override
         async def save(self, chat_id: str, change: ChatChange) -> ChatInfo:
-            title = None if change.if_version is None else next(self.titles, None)
+            is_late = change.if_version is not None and change.begin is None
+            title = next(self.titles, None) if is_late else None
             if title is not None:
                 await super().save(chat_id, ChatChange(metadata={"title": title}))
             return await super().save(chat_id, change)
