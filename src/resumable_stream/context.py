@@ -384,7 +384,7 @@ class ResumableStreamContext:
         except BaseException:
             reader.give_back()
             raise
-        return ResumableStream(reader, role, self._codec)
+        return ResumableStream(reader, role, self._codec, is_told_of_loss=position.is_told_of_loss)
 
 
 def _seconds(

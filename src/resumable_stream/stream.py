@@ -53,12 +53,15 @@ class ResumableStream(Generic[T]):
         reader: Reader,
         role: StreamRole,
         codec: Codec | None,
+        *,
+        is_told_of_loss: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._reader = reader
         self._role = role
         self._codec = codec
         self._decode = codec.decode if codec else None
+        self._told_at = reader.index if is_told_of_loss else None
 
     @property
     def stream_id(self) -> str:
@@ -105,6 +108,11 @@ class ResumableStream(Generic[T]):
     def codec(self) -> Codec | None:
         """What turns the factory's values into what is logged; ``None``: they are text or bytes already."""
         return self._codec
+
+    @property
+    def is_told_of_loss(self) -> bool:
+        """Whether who reads from here came with the event id of a word that the stream was lost here."""
+        return self._told_at == self.index
 
     def event_id_of(self, index: int) -> str:
         """Return the event id of a chunk. That of the next one after all is for a word about how the stream ended."""

@@ -246,6 +246,9 @@ def test_a_step_that_is_taken_back() -> None:
     after = written(called, {"type": "reset-step"}, "Hello", {"type": "reset-step"}, "Hello again")
     assert [part.get("text") for part in fold(after, message_id="m")["parts"]] == [None, "Hello again"]
 
+    again = written(tool("ask", {}, call_id="c"), END, {"type": "reset-step"}, called.output(1))
+    assert [chunk["type"] for chunk in again].count("tool-input-available") == 1  # it was made in the step before
+
     first = tool("ask", {}, call_id="a")
     kept = written(first, first.output(1), "So", tool("ask", {}, call_id="b"), {"type": "reset-step"}, "No")
     assert [part["type"] for part in fold(kept, message_id="m")["parts"]] == [

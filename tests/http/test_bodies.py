@@ -296,11 +296,14 @@ async def test_event_source_goes_on_after_a_loss() -> None:
         ]
         seen = decoder.last_event_id
         assert stream_response(await context.resume_existing_stream("s", after=seen)).status == 204
+        held = await context.resume_existing_stream("s", after=seen)  # before it goes on, and not answered yet
 
         await collect(await elsewhere.resumable_stream("s", never, takeover=lambda _chunks: ["b", "c"]))
         rest = stream_response(await context.resume_existing_stream("s", after=seen))
         assert not isinstance(rest.body, bytes)
         assert [event.data for event in decoder.feed(await bytes_of(rest.body))] == ["b", "c"]
+        assert held is not None
+        assert held.index == 1
 
 
 CUT_TEXT = ["a", "b\ud83d", "\ude00c", "\ude00", "d", "\ud83d"]

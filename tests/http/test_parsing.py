@@ -115,20 +115,22 @@ def test_position(query: dict[str, str], headers: dict[str, str], expected: Stre
 
 
 @pytest.mark.parametrize(
-    ("position", "epoch", "start"),
+    ("position", "epoch", "state", "start"),
     [
-        (StreamPosition(after="gen-4"), 1, 5),
-        (StreamPosition(after="gen-5.lost"), 2, 5),
-        (StreamPosition(5), 2, 5),
-        (StreamPosition(6), 2, 5),  # with the word about the loss
-        (StreamPosition(6), 1, 6),
-        (StreamPosition(7), 2, 7),
-        (StreamPosition(-2), 1, 3),
+        (StreamPosition(after="gen-4"), 1, StreamState.RUNNING, 5),
+        (StreamPosition(after="gen-5.lost"), 2, StreamState.RUNNING, 5),
+        (StreamPosition(after="gen-5.lost"), 1, StreamState.LOST, 6),  # all of it was seen, with the word
+        (StreamPosition(after="gen-4.lost"), 2, StreamState.LOST, 4),
+        (StreamPosition(5), 2, StreamState.RUNNING, 5),
+        (StreamPosition(6), 2, StreamState.RUNNING, 5),  # with the word about the loss
+        (StreamPosition(6), 1, StreamState.RUNNING, 6),
+        (StreamPosition(7), 2, StreamState.RUNNING, 7),
+        (StreamPosition(-2), 1, StreamState.RUNNING, 3),
     ],
 )
-def test_where_to_go_on_in_an_answer(position: StreamPosition, epoch: int, start: int) -> None:
+def test_where_to_go_on_in_an_answer(position: StreamPosition, epoch: int, state: StreamState, start: int) -> None:
     """It is behind what was seen. A word about a loss, after which the stream went on, hides no chunk."""
-    info = StreamInfo("s", "gen", epoch, StreamState.RUNNING, 5, 0.0, None, is_readable=True)
+    info = StreamInfo("s", "gen", epoch, state, 5, 0.0, None, is_readable=True)
     assert position.start_in(info) == start
 
 

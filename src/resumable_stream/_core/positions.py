@@ -52,7 +52,7 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
     A negative index counts from the end, and stops at the start. The length itself is a valid index: nothing is
     missing yet. Nobody can have seen more, since a chunk is logged before it is delivered; but the word about a bad
     end, which is not logged, may have had an event id. If the stream has failed, that was the next one. If it was lost,
-    more may follow, so that has an id of its own, and counts only for who finds the stream lost still.
+    more may follow, so that word has an id of its own, which takes no chunk's place.
 
     Raises:
         InvalidPositionError: The position is of another generation, or beyond the end.
@@ -65,12 +65,7 @@ def resolve_start(position: Position, info: StreamInfo) -> int:
         raise InvalidPositionError(
             f"start index {position.start_index} is beyond the end: stream {info.stream_id!r} has {info.length} chunks"
         )
-    return position.start_index + is_behind_loss(position, info)
-
-
-def is_behind_loss(position: Position, info: StreamInfo) -> bool:
-    """Whether there is nothing but a loss to tell at a position, and its caller was told."""
-    return position.is_told_of_loss and info.state is StreamState.LOST and position.start_index == info.length
+    return position.start_index
 
 
 def _check_count(name: str, value: object, minimum: int) -> int:

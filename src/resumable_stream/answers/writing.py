@@ -179,8 +179,8 @@ class ChunkWriter:
         elif kind in ("start-step", "finish-step"):
             self._pass_step(kind)
         elif kind == "reset-step":
-            self._calls.forget_step()
             self._layout.reset_step()
+            self._calls.forget_step()
         elif kind in _ANSWERS:
             self._layout.end_part()
             self._layout.note_answer(chunk["toolCallId"], same_step=chunk.get("providerExecuted") is True)

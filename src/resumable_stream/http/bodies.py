@@ -97,8 +97,11 @@ def stream_response(
 
 
 def _is_all_seen(stream: ResumableStream[Any]) -> bool:
-    has_word = stream.state in (StreamState.FAILED, StreamState.LOST)
-    return stream.length is not None and stream.index >= stream.length + has_word
+    if stream.length is None or stream.index < stream.length:
+        return False
+    if stream.state is StreamState.LOST:  # it may go on, so the word about it takes no place
+        return stream.is_told_of_loss
+    return stream.index > stream.length or stream.state is not StreamState.FAILED
 
 
 def _event_stream_body(stream: ResumableStream[Any], settings: EventStreamSettings) -> AsyncGenerator[bytes, None]:

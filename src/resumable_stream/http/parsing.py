@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .._core import positions
 from ..exceptions import InvalidInputError, InvalidPositionError, LimitExceededError
-from ..types import StreamInfo
+from ..types import StreamInfo, StreamState
 from .errors import HTTPError
 from .messages import HTTPRequest
 
@@ -51,7 +51,8 @@ class StreamPosition(NamedTuple):
             position = positions.parse_position(after=self.after)
             if position.generation != info.generation:
                 raise InvalidPositionError("the event id is of another stream")
-            return position.start_index + positions.is_behind_loss(position, info)
+            is_lost_there = info.state is StreamState.LOST and position.start_index == info.length
+            return position.start_index + (position.is_told_of_loss and is_lost_there)
         if self.start_index < 0:
             return max(info.length + self.start_index, 0)
         # Who counts may have counted the word about a loss, after which the stream went on.
