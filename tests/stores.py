@@ -111,7 +111,9 @@ class InSentinel(InRedis):
 
 
 class InCluster(InRedis):
-    """A real Cluster."""
+    """A real Cluster, which has to be found first."""
+
+    lease = 1.0
 
     def __init__(self, servers: ClusterSet) -> None:
         super().__init__(servers.url)

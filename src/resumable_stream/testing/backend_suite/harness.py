@@ -24,8 +24,9 @@ def ignore(stream_id: str | None) -> None:
 class BackendHarness(ABC):
     """How the suite gets at a store. One harness is one empty store."""
 
-    lease: float = 0.3
-    """A lease that is short for the store, in seconds: the suite waits several of them."""
+    lease: float = 0.5
+    """A lease that is short for the store, in seconds. The suite waits several of them, and a busy machine makes at
+    least two calls within one."""
 
     @abstractmethod
     def open(self, on_notice: OnNotice = ignore) -> AbstractAsyncContextManager[StreamBackend]:
