@@ -15,6 +15,7 @@ import pytest
 from typing_extensions import override
 
 from resumable_stream import Observer, ResumableStreamContext, StreamState
+from resumable_stream._engine.keeper import Keeper
 from resumable_stream._engine.terms import Source
 from resumable_stream.backends.memory import MemoryBackend, MemoryStore
 from resumable_stream.exceptions import BackendUnavailableError, InvalidSettingError, PublisherFailedError
@@ -341,25 +342,25 @@ async def test_a_publisher_that_gives_up_does_not_bring_the_store_back() -> None
         assert ("back",) not in notes.calls
 
 
-async def test_publishers_that_never_ran() -> None:
-    """A publisher whose task was cancelled before its first step is told to be over, too, when the context is left."""
+async def test_publishers_that_never_ran(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher whose tasks were cancelled before their first step is told to be over when the context is left."""
     notes = Notes()
     runtime = ResumableStreamContext(MemoryBackend(), observer=notes)._runtime
     await runtime.start()
-    run_publisher, host = runtime._run_publisher, runtime._host
+    keep, host = Keeper._keep, runtime._host
     assert host is not None
     unstarted: list[Any] = []
 
-    def cancel_before_the_first_step(*args: Any) -> Any:
+    def cancel_before_the_first_step(keeper: Keeper) -> Any:
         asyncio.get_running_loop().call_soon(cancel_all)
-        unstarted.append(run_publisher(*args))
+        unstarted.append(keep(keeper))
         return unstarted[-1]
 
     def cancel_all() -> None:  # as `asyncio.run` does at its end
         for task in asyncio.all_tasks() - {test, call}:
             task.cancel()
 
-    runtime._run_publisher = cancel_before_the_first_step  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(Keeper, "_keep", cancel_before_the_first_step)
     test = asyncio.current_task()
     call = asyncio.create_task(runtime.acquire("s", Source(abc, None, None, None), allow_new=True))
     await asyncio.wait([host, call], timeout=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -23,6 +23,25 @@ _ACCEPTED = AppendStatus.ACCEPTED  # some Pythons take long to find a member of 
 _RECORD_TIMEOUT = 5.0
 
 
+class PublisherHost(Protocol):
+    """What publishers are run by."""
+
+    def on_over(self, publisher: Publisher) -> None:
+        """Nothing more can be appended. Comes before any reader learns the end, and perhaps twice."""
+
+    def on_cut_off(self, publisher: Publisher) -> None:
+        """Somebody else may have the stream, whose readers here are to follow that."""
+
+    def on_lease_lapsed(self, publisher: Publisher) -> None:
+        """The lease lapsed because the store was away. The answer is `Publisher.on_acquired`."""
+
+    def on_unrecorded(self, publisher: Publisher) -> None:
+        """The run is over, and its end is not recorded without more ado: `Publisher.see_to_end` is to be called."""
+
+    def on_finished(self, publisher: Publisher) -> None:
+        """The run is over, and its end is recorded. Not where `Publisher.see_to_end` is called: that returns then."""
+
+
 class Publisher:
     """Runs a factory, logs its chunks, hands them to the readers here once they are logged, and records the end.
 
@@ -38,9 +57,7 @@ class Publisher:
         flusher: Makes the appends.
         limits: Bounds of chunks and of what is pending.
         allowance: What all publishers may keep together while the store is away.
-        on_over: Called once nothing more can be appended, before any reader learns the end.
-        on_cut_off: Called when somebody else may have the stream, whose readers here are to follow that.
-        on_lease_lapsed: Called when the lease lapsed because the store was away. Its answer is `on_acquired`.
+        host: Is told what happens.
     """
 
     def __init__(
@@ -52,21 +69,16 @@ class Publisher:
         flusher: Flusher,
         limits: Limits,
         allowance: Allowance,
-        *,
-        on_over: Callable[[Publisher], None],
-        on_cut_off: Callable[[Publisher], None],
-        on_lease_lapsed: Callable[[Publisher], None],
+        host: PublisherHost,
     ) -> None:
         self.feed = feed
         self.feed.owner = self
         self._encode = encode
         self._flusher = flusher
-        self._on_over = on_over
-        self._on_cut_off = on_cut_off
+        self._host = host
         self._limits = limits
-        self._on_lease_lapsed = on_lease_lapsed
         self._outbox = Outbox(info, limits, allowance)
-        self._run = Run(info.stream_id, factory, self._pump)
+        self._run = Run(info.stream_id, factory, self._pump, self._take_end)
         self._is_appending = False
         self._was_renewed = True
         self._has_news = False
@@ -79,36 +91,38 @@ class Publisher:
         self._failure: End | StreamGoneError | None = None
         """What the stream has come to in the store, although the run goes on."""
         self._reason = ""
+        self._end: End | None = None
+        """What the run has come to, once it is over."""
         self._is_leaving = False
+        self._is_seen_to = False
+        """Whether there is a task that records the end, or was."""
         self._recording: anyio.CancelScope | None = None
         self._answered: anyio.Event | None = None
 
-    async def run(self, record_timeout: float) -> None:
-        """Publish until the end. Never raises what the factory raised, whatever that is: it is recorded.
+    def start(self) -> None:
+        """Call the factory, in a task of its own. What it raises is recorded, whatever that is."""
+        self._run.start()
+
+    async def see_to_end(self, record_timeout: float) -> None:
+        """Record the end. To be called where that does not happen by itself.
 
         Args:
-            record_timeout: For how many seconds after the end to try to record it.
+            record_timeout: For how many seconds to try.
         """
-        end: End | None = None
-        try:
-            end = await self._run.result()
-        finally:
-            # Also when this task is cancelled from outside: the stream must not stay "running". And whatever a factory
-            # made of being stopped, its stream is not done.
-            if end is None and not self._reason:
-                self._is_leaving = True
-            if end is None or self._reason:
-                end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
-            if self._is_leaving:
-                record_timeout = min(record_timeout, _RECORD_TIMEOUT)
-            self.feed.cause = self._run.error
-            with anyio.move_on_after(record_timeout, shield=True) as self._recording:
-                await self._record(end)
-            if self._recording.cancelled_caught:
-                _logger.warning("the store is away: the end of stream %s is not recorded", self.feed.stream_id)
-            self._flusher.withdraw(self)
-            self._outbox.drop_backlog()
-            self._is_cut_off = True
+        assert self._end is not None, "the run is over"
+        if self._is_leaving:
+            record_timeout = min(record_timeout, _RECORD_TIMEOUT)
+        with anyio.move_on_after(record_timeout, shield=True) as self._recording:
+            await self._record(self._end)
+        if self._recording.cancelled_caught:
+            _logger.warning("the store is away: the end of stream %s is not recorded", self.feed.stream_id)
+        self._flusher.withdraw(self)
+        self._outbox.drop_backlog()
+        self._is_cut_off = True
+
+    def break_off(self) -> None:
+        """Cancel the factory, as this task is being cancelled from outside."""
+        self._run.stop()
 
     def stop(self, reason: str) -> None:
         """Cancel the factory, keep what it made, and end as ``STOPPED``. Without effect after the end, or twice."""
@@ -121,11 +135,11 @@ class Publisher:
         self._is_leaving = True
         if self._recording is not None:
             self._recording.deadline = min(self._recording.deadline, anyio.current_time() + _RECORD_TIMEOUT)
+        self._wake()
 
     def give_way(self) -> None:
         """Leave the stream to whoever takes it over, without a word."""
         self._cut_off()
-        self._wake()
 
     @property
     def is_over(self) -> bool:
@@ -186,7 +200,7 @@ class Publisher:
             self._on_accepted(answer.stop_reason)
         else:
             self._on_refused(answer)
-        if self._answered is not None:
+        if self._answered is not None or self._end is not None:
             self._wake()
 
     def on_acquired(self, info: StreamInfo | None) -> None:
@@ -206,6 +220,7 @@ class Publisher:
     def on_unsure(self) -> None:
         """The append is repeated, as it may not have been made."""
         self._is_repeated = True
+        self._wake()
 
     def on_unavailable(self) -> None:
         """The store is away, and the append is repeated until it is back."""
@@ -219,7 +234,6 @@ class Publisher:
         if not self._is_cut_off:
             self.feed.fail(error)
             self._cut_off()
-        self._wake()
 
     def _on_accepted(self, stop_reason: str) -> None:
         batch = self._outbox.acknowledge()
@@ -243,13 +257,13 @@ class Publisher:
     def _on_end_recorded(self, end: End) -> None:
         self.recorded_end = end
         if self._failure is None:
-            self._on_over(self)
+            self._host.on_over(self)
             self.feed.finish(end)
 
     def _on_refused(self, answer: Appended) -> None:
         if answer.status is AppendStatus.FENCED and self._was_unavailable:
             self._is_appending = True  # until it is known whether we still may
-            self._on_lease_lapsed(self)
+            self._host.on_lease_lapsed(self)
         elif answer.status is AppendStatus.MISPLACED:
             self._give_up_log(_lost_chunks(), answer.length)
         elif answer.status is AppendStatus.GONE and not self._has_news:
@@ -267,6 +281,31 @@ class Publisher:
         if self.feed.is_degraded and self._failure is None and self._outbox.logged >= self.feed.window.stop:
             self.feed.is_degraded = False
             self.feed.window.max_bytes = self._limits.window_bytes
+
+    def _take_end(self, end: End | None) -> None:
+        # The stream must not stay "running", whoever has cancelled the factory. And whatever a factory made of being
+        # stopped, its stream is not done.
+        if end is None and not self._reason:
+            self._is_leaving = True
+        if end is None or self._reason:
+            end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
+        self.feed.cause = self._run.error
+        self._end = end
+        if self._failure is None and not self._is_cut_off:
+            self._outbox.finish(end)
+            self._schedule()
+        self._wake()
+
+    def _look_at_end(self) -> None:
+        """See to the end, if the run is over: most are simply recorded, and need no task for that."""
+        if self._end is None or self._is_seen_to:
+            return
+        if self._is_cut_off or self._failure or self._is_degraded or self._is_repeated or self._is_leaving:
+            self._is_seen_to = True
+            self._host.on_unrecorded(self)
+        elif self._is_recorded():
+            self._is_seen_to = self._is_cut_off = True
+            self._host.on_finished(self)
 
     async def _pump(self, chunks: Any) -> None:
         put, encode = self._outbox.put, self._encode
@@ -312,8 +351,6 @@ class Publisher:
 
     async def _record(self, end: End) -> None:
         if self._failure is None and not self._is_cut_off:
-            self._outbox.finish(end)
-            self._schedule()
             await self._until(lambda: self._is_recorded() or self._is_degraded or self._failure)
             if self._is_degraded and not self._is_cut_off:
                 self._hand_on_unlogged()
@@ -321,7 +358,7 @@ class Publisher:
                 await self._until(lambda: self._is_recorded() or self._failure)
         if self._failure is not None and not self._is_cut_off:
             self._hand_on_unlogged()
-            self._on_over(self)
+            self._host.on_over(self)
             self._tell_failure(self._failure)
             await self._until(self._is_recorded)
 
@@ -349,14 +386,17 @@ class Publisher:
     def _cut_off(self) -> None:
         """Nothing can be appended any more."""
         self._is_cut_off = True
-        self._on_over(self)
-        self._on_cut_off(self)
+        self._host.on_over(self)
+        self._host.on_cut_off(self)
         self._run.stop()
+        self._wake()
 
     def _wake(self) -> None:
+        """Have those look again who wait for a change."""
         if self._answered is not None:
             self._answered.set()
             self._answered = None
+        self._look_at_end()
 
 
 def _no_room(allowance: Allowance) -> End:

@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import anyio
-
 from ..types import End, StreamState
 from .source import OpenedSource
 
@@ -23,52 +21,48 @@ class Run:
     """Calls a factory, pumps what it makes, and says how that ended.
 
     It has a task of its own so that it can be cancelled once, as asyncio does: its ``finally`` blocks may await, for a
-    few seconds. A factory that does not even come to its end then is left alone.
+    few seconds. A factory that does not even come to its end then is left alone. Nobody waits for it in another task:
+    there may be thousands.
 
     Args:
         factory: What makes the chunks.
         pump: Called with the iterator over them, for as long as they come.
+        on_over: Called once, with how it ended. ``None``: it was stopped.
     """
 
-    def __init__(self, stream_id: str, factory: Callable[[], Any], pump: Callable[[Any], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        stream_id: str,
+        factory: Callable[[], Any],
+        pump: Callable[[Any], Awaitable[None]],
+        on_over: Callable[[End | None], None],
+    ) -> None:
         self.error: BaseException | None = None
         """What the factory raised."""
         self._stream_id = stream_id
         self._factory = factory
         self._pump = pump
-        self._task: asyncio.Task[End] | None = None
+        self._on_over: Callable[[End | None], None] | None = on_over
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopped = False
-        self._is_over = asyncio.Event()
 
-    async def result(self) -> End | None:
-        """Run to the end. ``None``: it was stopped. Cancelling this stops it."""
-        if self._is_stopped:
-            return None
+    def start(self) -> None:
+        """Begin. It goes on by itself."""
         self._task = asyncio.create_task(self._produce(), name=f"factory of stream {self._stream_id}")
         self._task.add_done_callback(self._on_done)
-        try:
-            await self._is_over.wait()
-        except BaseException:
-            self.stop()
-            with anyio.CancelScope(shield=True):
-                await self._is_over.wait()
-            raise
-        if not self._task.done() or self._task.cancelled():
-            return None
-        return self._task.result()
 
     def stop(self) -> bool:
         """Cancel the factory. False: it was stopped before, or is at its end."""
-        if self._is_stopped or self._is_over.is_set():
+        assert self._task is not None, "started"
+        if self._is_stopped or self._on_over is None:
             return False
         self._is_stopped = True
-        if self._task is not None:
-            self._task.cancel()
-            self._timer = asyncio.get_running_loop().call_later(_CLEANUP_TIMEOUT, self._insist)
+        self._task.cancel()
+        self._timer = asyncio.get_running_loop().call_later(_CLEANUP_TIMEOUT, self._insist)
         return True
 
-    async def _produce(self) -> End:
+    async def _produce(self) -> None:
         try:
             async with OpenedSource(self._factory) as chunks:
                 await self._pump(chunks)
@@ -77,8 +71,9 @@ class Run:
         except BaseException as error:  # a task boundary: one factory must not end the other publishers
             if isinstance(error, asyncio.CancelledError) and (self._is_stopped or is_being_cancelled()):
                 raise
-            return self._failed(error)
-        return End(StreamState.DONE)
+            self._end(self._failed(error))
+        else:
+            self._end(End(StreamState.DONE))  # at once, so that it goes with the last chunk
 
     def _failed(self, error: BaseException) -> End:
         self.error = error
@@ -88,10 +83,12 @@ class Run:
         _logger.debug("the factory of stream %s raised", self._stream_id, exc_info=error)
         return End(StreamState.FAILED, name, _text_of(error)[:_MAX_MESSAGE])
 
-    def _on_done(self, _task: asyncio.Task[End]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._is_over.set()
+        if not task.cancelled():
+            task.exception()  # one that ends the program, if any: the event loop has raised it already
+        self._end(None)
 
     def _insist(self) -> None:
         assert self._task is not None, "started"
@@ -101,7 +98,12 @@ class Run:
 
     def _abandon(self) -> None:
         _logger.error("the factory of stream %s cannot be cancelled, and is left alone", self._stream_id)
-        self._is_over.set()
+        self._end(None)
+
+    def _end(self, end: End | None) -> None:
+        on_over, self._on_over = self._on_over, None
+        if on_over is not None:  # the first time
+            on_over(end)
 
 
 def name_of(error: type[BaseException]) -> str:

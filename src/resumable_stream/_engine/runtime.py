@@ -31,6 +31,7 @@ from .companion import Companion
 from .feed import Feed, chunks_of
 from .flusher import Flusher
 from .hub import Hub
+from .keeper import Keeper
 from .patience import PATIENCE, patiently
 from .publisher import Publisher
 from .publishers import Publishers
@@ -49,6 +50,7 @@ class _Tasks(NamedTuple):
     hub: Hub
     services: TaskGroup
     runs: TaskGroup
+    keeper: Keeper
 
 
 class Runtime:
@@ -75,6 +77,7 @@ class Runtime:
         self._flusher = self._new_flusher()
         self._allowance = Allowance(limits.outage_bytes)
         self._publishers = Publishers()
+        self._companions: dict[Publisher, Companion] = {}
         self._opening: Counter[str] = Counter()
         self._noticed: set[str] = set()
         self._offers: dict[Feed, dict[Reader, Source]] = {}
@@ -98,6 +101,7 @@ class Runtime:
             raise
         self._is_drained = False
         self._publishers = Publishers()
+        self._companions = {}
         self._flusher = self._new_flusher()
         self._allowance = Allowance(self._limits.outage_bytes)
         started, self._leaving = anyio.Event(), anyio.Event()
@@ -293,16 +297,15 @@ class Runtime:
             self._flusher,
             self._limits,
             self._allowance,
-            on_over=self._publishers.discard,
-            on_cut_off=self._disown,
-            on_lease_lapsed=self._acquire_again,
+            self,
         )
         self._publishers.add(publisher)
         self._reporter.publishing(publisher, info)
         companion = Companion(info.stream_id, self._make_companion) if self._make_companion else None
         if companion is not None:
+            self._companions[publisher] = companion
             tasks.runs.start_soon(companion.run)
-        tasks.runs.start_soon(self._run_publisher, publisher, companion)
+        tasks.keeper.start(publisher)
         if self._is_drained:
             publisher.leave()
         elif info.stream_id in self._noticed:
@@ -332,19 +335,34 @@ class Runtime:
             chunks += chunks_of(info.stream_id, page.entries, len(chunks))
         return chunks
 
-    async def _run_publisher(self, publisher: Publisher, companion: Companion | None) -> None:
-        try:
-            await publisher.run(self._terms.outage_timeout)
-        finally:
-            if companion is not None:
-                companion.leave()
-            self._publishers.discard(publisher)
-            self._disown(publisher)
-            self._reporter.published(publisher)
+    def on_over(self, publisher: Publisher) -> None:
+        self._publishers.discard(publisher)
 
-    def _disown(self, publisher: Publisher) -> None:
+    def on_cut_off(self, publisher: Publisher) -> None:
         if self._tasks is not None:
             self._tasks.hub.disown(publisher.feed, publisher)
+
+    def on_lease_lapsed(self, publisher: Publisher) -> None:
+        self._open_tasks().services.start_soon(self._reacquire, publisher)
+
+    def on_unrecorded(self, publisher: Publisher) -> None:
+        if self._tasks is not None:
+            self._tasks.keeper.see_to_end(publisher)
+
+    async def _see_to_end(self, publisher: Publisher) -> None:
+        try:
+            await publisher.see_to_end(self._terms.outage_timeout)
+        finally:
+            self.on_finished(publisher)
+
+    def on_finished(self, publisher: Publisher) -> None:
+        if (companion := self._companions.pop(publisher, None)) is not None:
+            companion.leave()
+        self.on_over(publisher)
+        self.on_cut_off(publisher)
+        self._reporter.published(publisher)
+        if self._tasks is not None:
+            self._tasks.keeper.discard(publisher)
 
     def _on_lost(self, feed: Feed, info: StreamInfo) -> bool:
         """Take a lost stream over, if a reader here offered to."""
@@ -370,9 +388,6 @@ class Runtime:
             _logger.warning("could not take over stream %s: %s", feed.stream_id, type(error).__name__)
             self._offers.pop(feed, None)
         self._open_tasks().hub.look(feed)
-
-    def _acquire_again(self, publisher: Publisher) -> None:
-        self._open_tasks().services.start_soon(self._reacquire, publisher)
 
     async def _reacquire(self, publisher: Publisher) -> None:
         """Take over a publisher's own stream, whose lease lapsed while the store was away, unless somebody else did."""
@@ -440,7 +455,7 @@ class Runtime:
                     services.start_soon(service)
                 services.start_soon(self._renew_leases)
                 async with anyio.create_task_group() as runs:
-                    self._tasks = _Tasks(hub, services, runs)
+                    self._tasks = _Tasks(hub, services, runs, Keeper(runs, self._see_to_end))
                     self._reporter.entered()
                     started.set()
                     await self._leaving.wait()

@@ -1,0 +1,70 @@
+"""What keeps a context from being left while something is published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+
+from .publisher import Publisher
+
+
+class Keeper:
+    """Keeps a task group open while there are publishers, with one task for all. Cancelling it breaks them off.
+
+    Args:
+        tasks: The task group. Publishers are started from within it.
+        see_to_end: A task of its own for a publisher whose end is not recorded without more ado.
+    """
+
+    # A task for each publisher would be a third of all the memory that a live stream takes.
+
+    def __init__(self, tasks: TaskGroup, see_to_end: Callable[[Publisher], Coroutine[Any, Any, None]]) -> None:
+        self._tasks = tasks
+        self._see_to_end = see_to_end
+        self._publishers: set[Publisher] = set()
+        self._in_trouble: list[Publisher] = []
+        self._wake = asyncio.Event()
+        self._are_broken_off = False
+
+    def start(self, publisher: Publisher) -> None:
+        """Have a publisher call its factory."""
+        if not self._publishers:
+            self._tasks.start_soon(self._keep)
+        self._publishers.add(publisher)
+        publisher.start()
+        if self._are_broken_off:
+            publisher.break_off()
+
+    def see_to_end(self, publisher: Publisher) -> None:
+        """Start the task for a publisher's end. Works from callbacks of the event loop, too."""
+        self._in_trouble.append(publisher)
+        self._wake.set()
+
+    def discard(self, publisher: Publisher) -> None:
+        """Take note that a publisher is over."""
+        self._publishers.discard(publisher)
+        if not self._publishers:
+            self._wake.set()
+
+    async def _keep(self) -> None:
+        try:
+            await self._until_all_are_over()
+        except BaseException:
+            self._are_broken_off = True
+            for publisher in list(self._publishers):
+                publisher.break_off()
+            with anyio.CancelScope(shield=True):
+                await self._until_all_are_over()
+            raise
+
+    async def _until_all_are_over(self) -> None:
+        while self._publishers:
+            self._wake.clear()
+            for publisher in self._in_trouble:
+                self._tasks.start_soon(self._see_to_end, publisher)
+            self._in_trouble.clear()
+            await self._wake.wait()
