@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import cast
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -115,6 +115,35 @@ async def test_cancelled_keeper_breaks_off_and_waits() -> None:
     assert [publisher.told for publisher in publishers] == [["start", "break off"]] * 2
     assert kept.seen_to == [publishers[1]]
     assert steps == ["ended", "left"]
+
+
+async def test_task_that_is_cancelled_before_its_first_step() -> None:
+    """Where all tasks are cancelled before one for an end has begun, as `asyncio.run` does, there is another one."""
+    test = asyncio.current_task()
+
+    def cancel_all() -> None:
+        for task in asyncio.all_tasks() - {test}:
+            task.cancel()
+
+    with anyio.fail_after(SOON):
+        async with anyio.create_task_group() as tasks:
+            kept = Kept(tasks)
+            publisher = kept.start()
+            await anyio.lowlevel.checkpoint()
+            begin = kept.keeper._begin_to_see_to
+            unstarted: list[Coroutine[Any, Any, None]] = []
+
+            def begin_and_cancel(publisher: Publisher) -> Coroutine[Any, Any, None]:
+                if not unstarted:
+                    asyncio.get_running_loop().call_soon(cancel_all)
+                unstarted.append(begin(publisher))
+                return unstarted[-1]
+
+            kept.keeper._begin_to_see_to = begin_and_cancel  # type: ignore[method-assign, assignment]
+            kept.see_to_end(publisher)
+    unstarted[0].close()  # else it warns that it was never awaited
+    assert publisher.told == ["start", "break off"]
+    assert kept.seen_to == [publisher]
 
 
 async def test_one_task_for_each_live_stream() -> None:

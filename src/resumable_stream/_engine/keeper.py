@@ -65,6 +65,11 @@ class Keeper:
         while self._publishers:
             self._wake.clear()
             for publisher in self._in_trouble:
-                self._tasks.start_soon(self._see_to_end, publisher)
-            self._in_trouble.clear()
+                self._tasks.start_soon(self._begin_to_see_to, publisher)
             await self._wake.wait()
+
+    async def _begin_to_see_to(self, publisher: Publisher) -> None:
+        # It stays in trouble until here: a task that is cancelled before its first step sees to nothing.
+        if publisher in self._in_trouble:
+            self._in_trouble.remove(publisher)
+            await self._see_to_end(publisher)

@@ -121,7 +121,7 @@ class Publisher:
         self._is_cut_off = True
 
     def break_off(self) -> None:
-        """Cancel the factory, as this task is being cancelled from outside."""
+        """Cancel the factory, since the context's tasks are being cancelled."""
         self._run.stop()
 
     def stop(self, reason: str) -> None:
