@@ -139,7 +139,7 @@ async def test_task_that_is_cancelled_before_its_first_step() -> None:
                 unstarted.append(begin(publisher))
                 return unstarted[-1]
 
-            kept.keeper._begin_to_see_to = begin_and_cancel  # type: ignore[method-assign, assignment]
+            kept.keeper._begin_to_see_to = begin_and_cancel  # type: ignore[method-assign]
             kept.see_to_end(publisher)
     unstarted[0].close()  # else it warns that it was never awaited
     assert publisher.told == ["start", "break off"]
