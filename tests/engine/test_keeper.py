@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextvars import ContextVar
 from typing import Any, cast
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
-from typing_extensions import override
+from typing_extensions import Self, override
 
-from resumable_stream import ResumableStreamContext
+from resumable_stream import Observer, ResumableStreamContext
 from resumable_stream._engine.keeper import Keeper
 from resumable_stream._engine.publisher import Publisher
-from resumable_stream.backends.memory import MemoryBackend
+from resumable_stream._engine.run import Run
+from resumable_stream.backends.memory import MemoryBackend, MemoryStore
+from resumable_stream.testing import FaultyBackend, Hold, ManualClock, lose_reply
 from resumable_stream.types import Append, Appended, End, StreamState
-from tests.streams import Tap, collect, factory_of, take
+from tests.streams import Tap, collect, factory_of, never, take
 
 SOON = 20
 
@@ -32,9 +35,9 @@ class Doing:
         """Take note."""
         self.told.append("start")
 
-    def break_off(self) -> None:
+    def leave(self, reason: str) -> None:
         """Take note."""
-        self.told.append("break off")
+        self.told.append(reason)
 
 
 class Kept:
@@ -112,7 +115,7 @@ async def test_cancelled_keeper_breaks_off_and_waits() -> None:
             await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
         steps.append("left")
-    assert [publisher.told for publisher in publishers] == [["start", "break off"]] * 2
+    assert [publisher.told for publisher in publishers] == [["start", "cancelled"]] * 2
     assert kept.seen_to == [publishers[1]]
     assert steps == ["ended", "left"]
 
@@ -142,7 +145,7 @@ async def test_task_that_is_cancelled_before_its_first_step() -> None:
             kept.keeper._begin_to_see_to = begin_and_cancel  # type: ignore[method-assign]
             kept.see_to_end(publisher)
     unstarted[0].close()  # else it warns that it was never awaited
-    assert publisher.told == ["start", "break off"]
+    assert publisher.told == ["start", "cancelled"]
     assert kept.seen_to == [publisher]
 
 
@@ -187,26 +190,166 @@ async def test_end_goes_with_the_last_chunk(chunks: list[str]) -> None:
     assert [(append.count, append.end) for append in backend.appends] == [(len(chunks), End(StreamState.DONE))]
 
 
-async def test_host_that_is_cancelled() -> None:
-    """Where somebody cancels the context's own task, factories clean up, and their ends are recorded."""
-    backend, steps = Recording(), []
+def swallows() -> AsyncIterator[str]:
+    """A source that comes to a good end when it is cancelled."""
+    return _until_cancelled(None)
+
+
+def converts() -> AsyncIterator[str]:
+    """A source that fails when it is cancelled."""
+    return _until_cancelled(RuntimeError("no"))
+
+
+async def _until_cancelled(error: Exception | None) -> AsyncIterator[str]:
+    try:
+        yield "a"
+        await anyio.sleep_forever()
+    except asyncio.CancelledError:
+        if error is not None:
+            raise error from None
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.01)
+
+
+async def cleans_up() -> AsyncIterator[str]:
+    """A source that takes a moment to be cancelled."""
+    try:
+        yield "a"
+        await anyio.sleep_forever()
+    finally:
+        await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("source", [cleans_up, swallows, converts])
+async def test_host_that_is_cancelled(source: Callable[[], AsyncIterator[str]]) -> None:
+    """Where somebody cancels the context's own task, factories clean up, and have stopped, whatever they make of it."""
+    backend = Recording()
     context = ResumableStreamContext(backend)
     await context.__aenter__()
-
-    async def source() -> AsyncIterator[str]:
-        try:
-            yield "a"
-            await anyio.sleep_forever()
-        finally:
-            await anyio.sleep(0.01)
-            steps.append("cleaned up")
-
     stream = await context.resumable_stream("s", source)
     assert await take(stream, 1) == ["a"]
+    await cancel_host(context)
+    assert backend.appends[-1].end == End(StreamState.STOPPED, reason="cancelled")
+    assert await collect(stream) == []
+
+
+async def cancel_host(context: ResumableStreamContext) -> None:
+    """Cancel the context's own task, and wait until it is over."""
     host = context._runtime._host
     assert host is not None
     host.cancel()
     await asyncio.wait([host], timeout=SOON)
-    assert steps == ["cleaned up"]
-    assert backend.appends[-1].end == End(StreamState.STOPPED, reason="cancelled")
-    assert await collect(stream) == []
+    assert host.done()
+
+
+class Lapsed:
+    """A factory that came to its end while its publisher asks for the stream again, which the store does not answer.
+
+    Its lease lapsed while the store was away. What had been logged before was accepted then, and the next append not.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = ManualClock()
+        self.backend = FaultyBackend(MemoryBackend(MemoryStore(clock=self.clock)))
+        self.context = ResumableStreamContext(self.backend, drain_timeout=0.0, **settings)
+
+    async def __aenter__(self) -> Self:
+        """Enter the context, and get there."""
+        await self.context.__aenter__()
+        tap, asked = Tap("a"), Hold()
+        self.stream = await self.context.resumable_stream("s", tap)
+        assert await take(self.stream, 1) == ["a"]
+        self.backend.plan("append", lose_reply)
+        tap.let("b")
+        assert await take(self.stream, 1) == ["b"]
+        self.backend.go_away()
+        self.clock.advance(100)
+        self.backend.plan("acquire", asked)
+        self.backend.come_back()
+        while self.stream is not None and self.stream.degraded:
+            await anyio.sleep(0.01)
+        tap.let("c")
+        await asked.is_reached.wait()
+        tap.end()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Leave the context."""
+        await self.context.__aexit__(None, None, None)
+
+
+async def test_end_that_waits_for_the_stream() -> None:
+    """After ``outage_timeout`` nobody waits any more for the answer, and the publisher's place is free."""
+    with anyio.fail_after(SOON):
+        async with Lapsed(outage_timeout=0.3) as lapsed:
+            while lapsed.context._runtime._publishers.count:
+                await anyio.sleep(0.01)
+
+
+async def test_host_that_is_cancelled_while_an_end_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for long, though nobody is there any more who could answer."""
+    monkeypatch.setattr("resumable_stream._engine.publisher._RECORD_TIMEOUT", 0.3)
+    async with Lapsed() as lapsed:
+        await cancel_host(lapsed.context)
+
+
+async def test_no_append_after_the_end() -> None:
+    """News of a stream whose end is under way, that somebody wants it to stop, makes no other append."""
+    backend, hold = Recording(), Hold()
+    faulty = FaultyBackend(backend)
+    async with ResumableStreamContext(faulty) as context:
+        tap = Tap("a")
+        stream = await context.resumable_stream("s", tap)
+        assert await take(stream, 1) == ["a"]
+        faulty.plan("append", hold)
+        tap.end()
+        await hold.is_reached.wait()
+        context._runtime._on_notice("s")
+        hold.release()
+        assert await collect(stream) == []
+        await anyio.sleep(0.05)
+    assert [append.end for append in backend.appends] == [None, End(StreamState.DONE)]
+
+
+async def test_publisher_that_nobody_keeps() -> None:
+    """One that a cancelled keeper let go of gets no task from the next one."""
+    with anyio.fail_after(SOON):
+        async with anyio.create_task_group() as tasks:
+            kept = Kept(tasks)
+            publisher = kept.start()
+            kept.see_to_end(Doing())
+            await anyio.sleep(0.01)
+            kept.discard(publisher)
+    assert kept.seen_to == []
+
+
+async def test_context_variables_of_the_first_caller() -> None:
+    """The task for all publishers does not have them: they would be kept, and be those of all ends that get a task."""
+    variable = ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    class Seeing(Observer):
+        @override
+        def on_published(self, *_: object) -> None:
+            seen.append(variable.get())
+
+    async with ResumableStreamContext(MemoryBackend(), observer=Seeing(), drain_timeout=0.0) as context:
+        variable.set("of the first caller")
+        await context.resumable_stream("s", Tap("a"))
+    assert seen == ["none"]
+
+
+async def test_run_that_is_stopped_before_it_begins() -> None:
+    """It is over at once, and its factory is never called."""
+    ends: list[End | None] = []
+
+    async def pump(_chunks: object) -> None:
+        raise AssertionError("there is nothing to pump")
+
+    run = Run("s", never, pump, ends.append)
+    assert run.stop()
+    run.start()
+    await anyio.sleep(0.01)
+    assert ends == [None]
+    assert not run.stop()

@@ -215,7 +215,7 @@ class Flusher:
     def _on_answers(
         self, appenders: Sequence[Appender], appends: Sequence[Append], answers: Sequence[Appended], sent_at: float
     ) -> None:
-        has_answered, chunks = False, 0
+        has_answered = False
         for appender, append, answer in zip(appenders, appends, answers, strict=True):
             status = answer.status
             if status is _UNAVAILABLE:
@@ -223,10 +223,9 @@ class Flusher:
                 continue
             has_answered = True
             if status is _ACCEPTED:
-                chunks += append.count
+                self._reporter.chunks += append.count
             appender.on_appended(answer)
         if has_answered:
-            self._reporter.chunks += chunks
             self._report(appends, sent_at)
         if self._is_in_trouble and not self._unavailable:
             self._note_recovery()

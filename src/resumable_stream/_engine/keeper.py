@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import anyio
@@ -20,7 +21,7 @@ class Keeper:
         see_to_end: A task of its own for a publisher whose end is not recorded without more ado.
     """
 
-    # A task for each publisher would be a third of all the memory that a live stream takes.
+    # A task for each publisher would be half of all the memory that a live stream takes.
 
     def __init__(self, tasks: TaskGroup, see_to_end: Callable[[Publisher], Coroutine[Any, Any, None]]) -> None:
         self._tasks = tasks
@@ -29,20 +30,27 @@ class Keeper:
         self._in_trouble: list[Publisher] = []
         self._wake = asyncio.Event()
         self._are_broken_off = False
+        # Of whoever enters the context: that of the request that publishes first is not to be kept by all others.
+        self._context = copy_context()
+
+    def __iter__(self) -> Iterator[Publisher]:
+        return iter(list(self._publishers))
 
     def start(self, publisher: Publisher) -> None:
         """Have a publisher call its factory."""
-        if not self._publishers:
-            self._tasks.start_soon(self._keep)
+        is_first = not self._publishers
         self._publishers.add(publisher)
+        if is_first:
+            self._context.run(self._tasks.start_soon, self._keep)
         publisher.start()
         if self._are_broken_off:
-            publisher.break_off()
+            publisher.leave("cancelled")
 
     def see_to_end(self, publisher: Publisher) -> None:
         """Start the task for a publisher's end. Works from callbacks of the event loop, too."""
-        self._in_trouble.append(publisher)
-        self._wake.set()
+        if publisher in self._publishers:  # else it is one that nobody kept any more when the context was left last
+            self._in_trouble.append(publisher)
+            self._wake.set()
 
     def discard(self, publisher: Publisher) -> None:
         """Take note that a publisher is over."""
@@ -55,8 +63,8 @@ class Keeper:
             await self._until_all_are_over()
         except BaseException:
             self._are_broken_off = True
-            for publisher in list(self._publishers):
-                publisher.break_off()
+            for publisher in self:
+                publisher.leave("cancelled")
             with anyio.CancelScope(shield=True):
                 await self._until_all_are_over()
             raise
@@ -64,7 +72,7 @@ class Keeper:
     async def _until_all_are_over(self) -> None:
         while self._publishers:
             self._wake.clear()
-            for publisher in self._in_trouble:
+            for publisher in list(self._in_trouble):
                 self._tasks.start_soon(self._begin_to_see_to, publisher)
             await self._wake.wait()
 

@@ -120,18 +120,14 @@ class Publisher:
         self._outbox.drop_backlog()
         self._is_cut_off = True
 
-    def break_off(self) -> None:
-        """Cancel the factory, since the context's tasks are being cancelled."""
-        self._run.stop()
-
     def stop(self, reason: str) -> None:
         """Cancel the factory, keep what it made, and end as ``STOPPED``. Without effect after the end, or twice."""
         if self._run.stop() and not self._reason:
             self._reason = reason
 
-    def leave(self) -> None:
+    def leave(self, reason: str = "shutdown") -> None:
         """Stop, as the context is being left; do not try for long to record the end, whatever it is."""
-        self.stop("shutdown")
+        self.stop(reason)
         self._is_leaving = True
         if self._recording is not None:
             self._recording.deadline = min(self._recording.deadline, anyio.current_time() + _RECORD_TIMEOUT)
@@ -251,7 +247,7 @@ class Publisher:
             self.stop(stop_reason)
         if self._asks_for_news:  # else the answer may be older than the news
             self._has_news = False
-        if self._has_news or self._outbox.has_more:
+        if batch.end is None and (self._has_news or self._outbox.has_more):
             self._schedule()
 
     def _on_end_recorded(self, end: End) -> None:
@@ -289,7 +285,8 @@ class Publisher:
             self._is_leaving = True
         if end is None or self._reason:
             end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
-        self.feed.cause = self._run.error
+        if not self._is_cut_off:  # else it is another publisher's feed, perhaps
+            self.feed.cause = self._run.error
         self._end = end
         if self._failure is None and not self._is_cut_off:
             self._outbox.finish(end)
@@ -300,7 +297,8 @@ class Publisher:
         """See to the end, if the run is over: most are simply recorded, and need no task for that."""
         if self._end is None or self._is_seen_to:
             return
-        if self._is_cut_off or self._failure or self._is_degraded or self._is_repeated or self._is_leaving:
+        is_store_in_trouble = self._is_degraded or self._is_repeated or self._was_unavailable
+        if is_store_in_trouble or self._failure or self._is_cut_off or self._is_leaving:
             self._is_seen_to = True
             self._host.on_unrecorded(self)
         elif self._is_recorded():

@@ -58,10 +58,10 @@ class Reporter:
         self._tell(self._observer.on_publishing, publishing)
 
     def published(self, publisher: Publisher) -> None:
-        """It is so no more."""
-        if not self.is_observed:
+        """It is so no more. May be called twice."""
+        publishing, since = self._publishing.pop(publisher, (None, 0.0))
+        if publishing is None:
             return
-        publishing, since = self._publishing.pop(publisher)
         end, chunks = publisher.recorded_end, publisher.length - publishing.first
         state, error_type = (None, "") if end is None else (end.state, end.error_type)
         self._tell(self._observer.on_published, publishing, state, error_type, chunks, time.monotonic() - since)

@@ -51,14 +51,16 @@ class Run:
         """Begin. It goes on by itself."""
         self._task = asyncio.create_task(self._produce(), name=f"factory of stream {self._stream_id}")
         self._task.add_done_callback(self._on_done)
+        if self._is_stopped:  # before this, or in its first step, which some event loops take at once
+            self._task.cancel()
 
     def stop(self) -> bool:
         """Cancel the factory. False: it was stopped before, or is at its end."""
-        assert self._task is not None, "started"
         if self._is_stopped or self._on_over is None:
             return False
         self._is_stopped = True
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         self._timer = asyncio.get_running_loop().call_later(_CLEANUP_TIMEOUT, self._insist)
         return True
 

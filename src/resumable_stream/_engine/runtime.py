@@ -343,7 +343,8 @@ class Runtime:
             self._tasks.hub.disown(publisher.feed, publisher)
 
     def on_lease_lapsed(self, publisher: Publisher) -> None:
-        self._open_tasks().services.start_soon(self._reacquire, publisher)
+        if self._tasks is not None:
+            self._tasks.services.start_soon(self._reacquire, publisher)
 
     def on_unrecorded(self, publisher: Publisher) -> None:
         if self._tasks is not None:
@@ -356,13 +357,13 @@ class Runtime:
             self.on_finished(publisher)
 
     def on_finished(self, publisher: Publisher) -> None:
+        if self._tasks is not None:
+            self._tasks.keeper.discard(publisher)  # first: what follows calls the application
         if (companion := self._companions.pop(publisher, None)) is not None:
             companion.leave()
         self.on_over(publisher)
         self.on_cut_off(publisher)
         self._reporter.published(publisher)
-        if self._tasks is not None:
-            self._tasks.keeper.discard(publisher)
 
     def _on_lost(self, feed: Feed, info: StreamInfo) -> bool:
         """Take a lost stream over, if a reader here offered to."""
@@ -476,8 +477,9 @@ class Runtime:
 
     def _end_publishers(self) -> None:
         self._is_drained = True
-        for publisher in self._publishers:
-            publisher.leave()
+        if self._tasks is not None:
+            for publisher in self._tasks.keeper:
+                publisher.leave()
 
     async def _renew_leases(self) -> None:
         while True:
