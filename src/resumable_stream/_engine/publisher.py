@@ -247,7 +247,7 @@ class Publisher:
             self.stop(stop_reason)
         if self._asks_for_news:  # else the answer may be older than the news
             self._has_news = False
-        if batch.end is None and (self._has_news or self._outbox.has_more):
+        if self._outbox.has_more or (self._has_news and batch.end is None):
             self._schedule()
 
     def _on_end_recorded(self, end: End) -> None:
