@@ -72,7 +72,7 @@ class Observer:
     def on_published(
         self, publishing: Publishing, state: StreamState | None, error_type: str, chunks: int, seconds: float
     ) -> None:
-        """A publisher is over.
+        """A publisher is over. In no order with what else is told of its end, and in no particular contextvars.
 
         Args:
             publishing: Which one.

@@ -100,8 +100,9 @@ class OpenTelemetryObserver(Observer):
             span.set_attribute("error.type", error_type)
             span.set_status(trace.StatusCode.ERROR)
         span.end()
-        self._ended.add(1, ending)
-        self._publish_duration.record(seconds, ending)
+        context = trace.set_span_in_context(span)  # so that examples of these metrics lead to the trace
+        self._ended.add(1, ending, context)
+        self._publish_duration.record(seconds, ending, context)
 
     @override
     def on_appended(self, streams: int, seconds: float) -> None:

@@ -99,7 +99,7 @@ class StreamInfo:
     error_message: str = ""
     """For ``FAILED``: its text, cut after 2,000 characters."""
     reason: str = ""
-    """For ``STOPPED``: why, such as ``"requested"`` or ``"shutdown"``."""
+    """For ``STOPPED``: why, such as ``"requested"``, ``"shutdown"``, or ``"cancelled"``: its task, or its context's."""
     epoch_start: int = 0
     """How many chunks were logged when the newest epoch began. Who has more, has some that the store lost."""
     lease_left: float = field(default=0.0, compare=False)

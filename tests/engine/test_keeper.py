@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 from typing_extensions import Self, override
 
-from resumable_stream import Observer, ResumableStreamContext
+from resumable_stream import ContextClosedError, Observer, PublisherFailedError, ResumableStreamContext
 from resumable_stream._engine.keeper import Keeper
 from resumable_stream._engine.publisher import Publisher
 from resumable_stream._engine.run import Run
@@ -232,6 +232,39 @@ async def test_host_that_is_cancelled(source: Callable[[], AsyncIterator[str]]) 
     await cancel_host(context)
     assert backend.appends[-1].end == End(StreamState.STOPPED, reason="cancelled")
     assert await collect(stream) == []
+
+
+async def test_host_that_is_cancelled_wakes_all_readers() -> None:
+    """A reader of a stream that runs elsewhere, too, is told that the context was left."""
+    store = MemoryStore()
+    async with ResumableStreamContext(MemoryBackend(store), drain_timeout=0.0) as elsewhere:
+        await elsewhere.resumable_stream("s", cleans_up)
+        context = ResumableStreamContext(MemoryBackend(store))
+        await context.__aenter__()
+        stream = await context.resumable_stream("s", never)
+        assert await take(stream, 1) == ["a"]
+        await cancel_host(context)
+        with anyio.fail_after(SOON), pytest.raises(ContextClosedError):
+            await collect(stream)
+
+
+async def test_cause_of_another_publisher() -> None:
+    """If who took a stream over elsewhere fails, readers here are not told of what the factory here had raised."""
+    clock = ManualClock()
+    store = MemoryStore(clock=clock)
+    context = ResumableStreamContext(MemoryBackend(store), drain_timeout=0.0)
+    async with context, ResumableStreamContext(MemoryBackend(store), drain_timeout=0.0) as elsewhere:
+        mine, other = Tap("a"), Tap("b")
+        stream = await context.resumable_stream("s", mine)
+        assert await take(stream, 1) == ["a"]
+        clock.advance(100)
+        assert await elsewhere.resumable_stream("s", never, takeover=lambda _: other()) is not None
+        mine.let(ValueError("mine"))
+        assert await take(stream, 1) == ["b"]
+        other.let(KeyError("other"))
+        with anyio.fail_after(SOON), pytest.raises(PublisherFailedError) as caught:
+            await collect(stream)
+    assert caught.value.__cause__ is None
 
 
 async def cancel_host(context: ResumableStreamContext) -> None:

@@ -149,6 +149,18 @@ async def test_metrics(store: Store) -> None:
     assert found["resumable_stream.reader.lag"][()].value == 0
 
 
+async def test_examples_of_metrics() -> None:
+    """What is counted and timed when a publisher is over has the trace of its span for an example."""
+    collected = Collected()
+    async with ResumableStreamContext(MemoryBackend(), observer=collected.observer) as context:
+        assert [chunk async for chunk in await context.create_new_resumable_stream("s", abc)] == ["a", "b", "c"]
+    (span,) = collected.spans("publish")
+    metrics = collected.metrics()
+    for name in ("streams.ended", "publish.duration"):
+        (point,) = metrics[f"resumable_stream.{name}"].values()
+        assert [example.span_id for example in point.exemplars] == [span.context.span_id]
+
+
 async def test_outage() -> None:
     """How long streams went on without the store is counted when it is back."""
     collected = Collected()

@@ -29,6 +29,7 @@ class Keeper:
         self._publishers: set[Publisher] = set()
         self._in_trouble: list[Publisher] = []
         self._wake = asyncio.Event()
+        self._is_keeping = False
         self._are_broken_off = False
         # Of whoever enters the context: that of the request that publishes first is not to be kept by all others.
         self._context = copy_context()
@@ -38,9 +39,9 @@ class Keeper:
 
     def start(self, publisher: Publisher) -> None:
         """Have a publisher call its factory."""
-        is_first = not self._publishers
         self._publishers.add(publisher)
-        if is_first:
+        if not self._is_keeping:
+            self._is_keeping = True
             self._context.run(self._tasks.start_soon, self._keep)
         publisher.start()
         if self._are_broken_off:
@@ -75,6 +76,7 @@ class Keeper:
             for publisher in list(self._in_trouble):
                 self._tasks.start_soon(self._begin_to_see_to, publisher)
             await self._wake.wait()
+        self._is_keeping = False
 
     async def _begin_to_see_to(self, publisher: Publisher) -> None:
         # It stays in trouble until here: a task that is cancelled before its first step sees to nothing.

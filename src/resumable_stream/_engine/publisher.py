@@ -1,4 +1,4 @@
-"""The task that drives one factory into the log."""
+"""What drives one factory into the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PublisherHost(Protocol):
     """What publishers are run by."""
 
     def on_over(self, publisher: Publisher) -> None:
-        """Nothing more can be appended. Comes before any reader learns the end, and perhaps twice."""
+        """Nothing more can be appended. Comes before readers learn an end that is recorded, and perhaps twice."""
 
     def on_cut_off(self, publisher: Publisher) -> None:
         """Somebody else may have the stream, whose readers here are to follow that."""
@@ -285,7 +285,7 @@ class Publisher:
             self._is_leaving = True
         if end is None or self._reason:
             end = End(StreamState.STOPPED, reason=self._reason or "cancelled")
-        if not self._is_cut_off:  # else it is another publisher's feed, perhaps
+        if self.feed.owner is self:
             self.feed.cause = self._run.error
         self._end = end
         if self._failure is None and not self._is_cut_off:

@@ -40,7 +40,7 @@ class Reporter:
 
     def left(self) -> None:
         """The context was left, and whoever reads gets no more."""
-        for publisher in list(self._publishing):  # whose task was cancelled before its first step
+        for publisher in list(self._publishing):  # that nobody saw to the end
             self.published(publisher)
         for reader in list(self._reading):
             self.read(reader)

@@ -455,14 +455,16 @@ class Runtime:
                 for service in (hub.read_logs, hub.unsubscribe_unwanted, hub.watch):
                     services.start_soon(service)
                 services.start_soon(self._renew_leases)
-                async with anyio.create_task_group() as runs:
-                    self._tasks = _Tasks(hub, services, runs, Keeper(runs, self._see_to_end))
-                    self._reporter.entered()
-                    started.set()
-                    await self._leaving.wait()
-                    services.start_soon(self._end_publishers_later)
-                self._tasks = None  # before anything is awaited: who comes now is too late
-                hub.close()
+                try:
+                    async with anyio.create_task_group() as runs:
+                        self._tasks = _Tasks(hub, services, runs, Keeper(runs, self._see_to_end))
+                        self._reporter.entered()
+                        started.set()
+                        await self._leaving.wait()
+                        services.start_soon(self._end_publishers_later)
+                finally:
+                    self._tasks = None  # before anything is awaited: who comes now is too late
+                    hub.close()
                 await checkpoint()  # a task that is cancelled before its first step warns that it was never awaited
                 services.cancel_scope.cancel()
         finally:
