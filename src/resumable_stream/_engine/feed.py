@@ -31,7 +31,7 @@ class Feed:
         self.is_over: bool = False
         """Whether nothing more will come: there is an end or an error."""
         self.cause: BaseException | None = None
-        """What the factory raised, if it ran here."""
+        """What the factory raised, if it ran here: that of the epoch."""
         self.owner: object | None = None
         """The publisher, if it is here. Nobody else fills the feed then."""
         self.is_degraded: bool = False
@@ -98,7 +98,7 @@ class Feed:
         if self.window.stop < info.length:
             self.window.skip_to(info.length)
             self.wake()
-        self.epoch = info.epoch
+        self._begin_epoch(info.epoch)
         return True
 
     def take_push(self, push: Push) -> bool:
@@ -144,8 +144,12 @@ class Feed:
         if info.epoch > self.epoch:
             if self.window.stop > info.epoch_start:
                 return False  # the store lost chunks, and others may have taken their places
-            self.epoch = info.epoch
+            self._begin_epoch(info.epoch)
         return True
+
+    def _begin_epoch(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            self.epoch, self.cause = epoch, None
 
     def _take_entry(self, entry: Entry) -> bool:
         first, count, payload, _ = entry

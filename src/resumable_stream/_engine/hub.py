@@ -94,8 +94,6 @@ class Hub:
             return
         feed.owner = None
         feed.is_degraded = False
-        if not feed.is_over:
-            feed.cause = None  # it ends with what somebody else's factory raises
         feed.window.max_bytes = self._limits.window_bytes  # it kept more, if the store was away
         if feed.readers and not feed.is_over:
             self._watched.add(feed)

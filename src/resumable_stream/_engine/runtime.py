@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from typing_extensions import override
 
 from .._core.allowance import Allowance
 from .._core.backoff import Backoff
@@ -33,7 +34,7 @@ from .flusher import Flusher
 from .hub import Hub
 from .keeper import Keeper
 from .patience import PATIENCE, patiently
-from .publisher import Publisher
+from .publisher import Publisher, PublisherHost
 from .publishers import Publishers
 from .reader import Reader
 from .reporter import Reporter
@@ -53,7 +54,7 @@ class _Tasks(NamedTuple):
     keeper: Keeper
 
 
-class Runtime:
+class Runtime(PublisherHost):
     """Owns the backend's connection, the publishers and the feeds.
 
     All tasks live in a host task of their own, not in the task that enters the context: a cancelled request cannot
@@ -335,17 +336,21 @@ class Runtime:
             chunks += chunks_of(info.stream_id, page.entries, len(chunks))
         return chunks
 
+    @override
     def on_over(self, publisher: Publisher) -> None:
         self._publishers.discard(publisher)
 
+    @override
     def on_cut_off(self, publisher: Publisher) -> None:
         if self._tasks is not None:
             self._tasks.hub.disown(publisher.feed, publisher)
 
+    @override
     def on_lease_lapsed(self, publisher: Publisher) -> None:
         if self._tasks is not None:
             self._tasks.services.start_soon(self._reacquire, publisher)
 
+    @override
     def on_unrecorded(self, publisher: Publisher) -> None:
         if self._tasks is not None:
             self._tasks.keeper.see_to_end(publisher)
@@ -356,6 +361,7 @@ class Runtime:
         finally:
             self.on_finished(publisher)
 
+    @override
     def on_finished(self, publisher: Publisher) -> None:
         if self._tasks is not None:
             self._tasks.keeper.discard(publisher)  # first: what follows calls the application

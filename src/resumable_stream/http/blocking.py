@@ -177,8 +177,10 @@ class _Watch:
             return
         try:
             asyncio.get_running_loop().add_reader(watched, self._look)
-        except NotImplementedError:  # asyncio raises it where its loop cannot watch sockets, as on Windows
-            watched.close()  # and a send will notice that the client has gone
+        # Nothing is left undone here: it is what asyncio's loop for Windows raises, which cannot watch sockets. There,
+        # a send notices that the client has gone, and who develops on Windows has a server that works.
+        except NotImplementedError:
+            watched.close()
         else:
             self._connection = watched
 
