@@ -18,6 +18,7 @@ import anyio
 from typing_extensions import Self
 
 from .canon import Spec
+from .environment import ENVIRONMENT
 
 _ROOT = Path(__file__).parent.parent.parent
 _LINE_LIMIT = 1024 * 1024
@@ -115,7 +116,7 @@ class WorkerProcess:
         pipe = asyncio.subprocess.PIPE
         command = [sys.executable, "-W", "error", "-m", "tests.chaos.worker", self._settings]
         self._process = await asyncio.create_subprocess_exec(
-            *command, cwd=_ROOT, limit=_LINE_LIMIT, stdin=pipe, stdout=pipe, stderr=pipe
+            *command, cwd=_ROOT, env=ENVIRONMENT, limit=_LINE_LIMIT, stdin=pipe, stdout=pipe, stderr=pipe
         )
         self._pumps = [asyncio.create_task(self._hear()), asyncio.create_task(self._hear_complaints())]
         await self._is_ready.wait()

@@ -15,6 +15,8 @@ from typing_extensions import Self
 
 from tests.servers import binaries, free_port
 
+from .environment import ENVIRONMENT
+
 _NAMES = ("redis-server", "valkey-9", "redis-6.2")
 _START_TIMEOUT = 30.0
 
@@ -56,7 +58,7 @@ class RedisServer:
         settings = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         with (self._folder / "server.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                _binary(), *settings, *self._options, stdout=log, stderr=log
+                _binary(), *settings, *self._options, env=ENVIRONMENT, stdout=log, stderr=log
             )
         with anyio.fail_after(_START_TIMEOUT):
             while not await self._answers():
