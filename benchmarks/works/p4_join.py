@@ -8,7 +8,7 @@ from typing import Any
 from resumable_stream.backends.redis.keys import Keys
 
 from ..contestants.sources import Spec, expected_digest
-from ..field import ASSISTANT, BARE, NODE_REDIS, NPM_PEERS, OURS, PEERS, Contestant, present
+from ..field import ASSISTANT, BARE, BARE_PAIRS, NODE_REDIS, NPM_PEERS, OURS, PEERS, Contestant, present
 from ..findings import Goal, Metric, Table, Work, compare, compare_with_each
 from ..samples import at_most
 from ..stage import Pair, Stage, check, new_name, take_turns
@@ -19,20 +19,24 @@ LIMIT, QUICK_LIMIT = 240.0, 60.0
 _SIZE = 20
 _METRICS = [Metric(name, "ms") for name in ("first", "all", "first, in blocks", "all, in blocks")]
 _BARE_PAGES = {"alive": 16, "gone": 16, "single": 1000}
-"""Entries that a bare reader asks for at a time, so that a page is about as large as one of ours."""
+"""Entries that a bare reader of our log asks for at a time, so that a page is about as large as one of ours."""
+_PAIRS = {"alive": 64, "gone": 64, "single": 1}
+"""Chunks of an entry in a log of which they can be taken as they are."""
+_PAIRS_PAGES = {"alive": 200, "gone": 200, "single": 1000}
+"""The same of that log."""
 
 
 async def measure(stage: Stage, work: Work) -> None:
     """Fill the tables."""
     count = stage.pick(100_000, 10_000)
     size = f"{count:,} chunks of {_SIZE} bytes"
-    contestants = stage.dressed(present(OURS, *PEERS, BARE))
+    contestants = stage.dressed(present(OURS, *PEERS, BARE, BARE_PAIRS))
     for key, title in (("alive", "publisher alive"), ("gone", "the stream done and its publisher gone")):
         table = work.table(key, f"{size}, logged as fast as they came, {title}", _METRICS)
         await _Joining(stage, table, key, count).measure(contestants)
     single = stage.pick(100_000, 5_000)
     table = work.table("single", f"{single:,} chunks, each logged by itself, as after a slow source", _METRICS)
-    await _Joining(stage, table, "single", single).measure(stage.dressed([OURS, BARE]))
+    await _Joining(stage, table, "single", single).measure(stage.dressed([OURS, BARE, BARE_PAIRS]))
 
 
 class _Joining:
@@ -59,6 +63,9 @@ class _Joining:
         if pair.contestant.module == BARE.module:
             return
         stream = self._streams[pair.contestant.name] = new_name()
+        if pair.contestant.module == BARE_PAIRS.module:
+            await pair.publisher.call("log", key=stream, count=self._count, size=_SIZE, pairs=_PAIRS[self._kind])
+            return
         if self._kind == "single":
             await pair.publisher.call("log_one_by_one", stream=stream, count=self._count)
             return
@@ -74,6 +81,8 @@ class _Joining:
     async def _sample(self, pair: Pair, _is_rehearsal: bool) -> dict[str, float]:
         if pair.contestant.module == BARE.module:
             return await self._read_bare(pair)
+        if pair.contestant.module == BARE_PAIRS.module:
+            return await self._replay_pairs(pair)
         found = await self._join(pair, in_blocks=False)
         taken = {"first": found["first"] * 1e3, "all": found["all"] * 1e3}
         if pair.contestant.module == OURS.module:
@@ -94,10 +103,16 @@ class _Joining:
         found = await pair.follower.call("read_log", key=key, page=_BARE_PAGES[self._kind])
         return {"first": found["first"] * 1e3, "all": found["all"] * 1e3}
 
+    async def _replay_pairs(self, pair: Pair) -> dict[str, float]:
+        key = self._streams[pair.contestant.name]
+        found = await pair.follower.call("replay", key=key, page=_PAIRS_PAGES[self._kind])
+        assert found["chunks"] == self._count, found
+        return {"first": found["first"] * 1e3, "all": found["all"] * 1e3}
+
 
 def goals(stage: Stage, work: Work) -> list[Goal]:
     """Return what is to be so."""
-    ours, bare, assistant, node_redis = stage.names(OURS, BARE, ASSISTANT, NODE_REDIS)
+    ours, bare, pairs, assistant, node_redis = stage.names(OURS, BARE, BARE_PAIRS, ASSISTANT, NODE_REDIS)
     npm = stage.names(*NPM_PEERS)
     found: list[Goal] = []
     if table := work.tables.get("alive"):
@@ -110,5 +125,6 @@ def goals(stage: Stage, work: Work) -> list[Goal]:
     for key, what in (("alive", "logged in batches"), ("single", "logged one by one")):
         if table := work.tables.get(key):
             text = f"{what}: all, chunk by chunk, to a bare paged XRANGE"
-            found.append(compare(text, table, "all", ours, bare, at_most(2.0)))
+            found.append(compare(f"{text} that takes chunks out", table, "all", ours, pairs, at_most(2.0)))
+            found.append(compare(f"{text} that looks at nothing", table, "all", ours, bare, at_most(2.0)))
     return found
