@@ -6,7 +6,7 @@ from .bare_redis_py import BareRedisPy
 from .serve import main
 
 SCRIPT = """
-redis.call('XADD', KEYS[1], '*', 'c', ARGV[1])
+redis.call('RPUSH', KEYS[1], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], 3600000)
 redis.call('PUBLISH', KEYS[2], ARGV[1])
 return 1

@@ -119,7 +119,7 @@ async def test_advice_is_enough(examined: Server, user: Redis) -> None:
     ("rules", "refused"),
     [
         (("~*", "&*", "+@all", "-eval", "-evalsha"), "EVAL, EVALSHA"),
-        (("~*", "&*", "+@all", "-xadd", "-hset"), "HSET, XADD"),
+        (("~*", "&*", "+@all", "-rpush", "-hset"), "HSET, RPUSH"),
         (("~*", "&*", "+@all", "-scan"), "SCAN"),
         (("~*", "&*", "+@all", "-publish"), "PUBLISH"),
         (("~*", "&*", "+@all", "-publish", "-subscribe"), "PUBLISH, SUBSCRIBE"),

@@ -84,22 +84,6 @@ async def test_readers(store: Store) -> None:
         assert here.readers() == {}
 
 
-async def test_entries_of_older_versions(redis_store: InRedis) -> None:
-    """What a version logged that did not say when is read as ever, and its time is 0.0: it is not known."""
-    async with redis_store.make_context() as context, Redis.from_url(redis_store.url) as client:
-        stream = await context.resumable_stream("s", tap := Tap("a"))
-        await take(stream, 1)
-        key = f"{redis_store.prefix}:{{s}}"
-        await client.delete(f"{key}:log")
-        await client.xadd(f"{key}:log", {"c": pack(["a"])}, id="0-1")
-        await client.pexpire(f"{key}:log", 60_000)
-        tap.end("b")
-        assert await collect(stream) == ["b"]
-        assert await collect(await context.resume_existing_stream("s")) == ["a", "b"]
-        marks = [mark async for mark in context.timeline("s")]
-        assert (marks[0].at, marks[1].at > 0) == (0.0, True)
-
-
 async def test_clock_that_went_back(redis_store: InRedis) -> None:
     """If a server takes over whose clock is behind, entries came when the stream was created, not before."""
     async with redis_store.make_context() as context, Redis.from_url(redis_store.url) as client:

@@ -335,7 +335,9 @@ async def test_log_with_a_gap(redis_store: InRedis) -> None:
         Redis.from_url(redis_store.url, protocol=2) as client,
     ):
         await collect(await context.resumable_stream("s", factory_of("abcdef")))
-        await client.xdel(f"{redis_store.prefix}:{{s}}:log", "3-1")
+        log = f"{redis_store.prefix}:{{s}}:log"
+        await client.execute_command("LREM", log, 1, await client.lindex(log, 3))
+        assert await client.llen(log) == 5
         for start, before in ((0, ["a", "b", "c"]), (3, [])):
             chunks, error = await collect_until_error(await context.resume_existing_stream("s", start_index=start))
             assert type(error) is StreamGoneError
@@ -343,7 +345,37 @@ async def test_log_with_a_gap(redis_store: InRedis) -> None:
         assert await collect(await context.resume_existing_stream("s", start_index=4)) == ["e", "f"]
 
 
-async def test_log_that_is_none_of_ours(redis_store: InRedis) -> None:
+async def test_failed_stream_with_a_gap(redis_store: InRedis) -> None:
+    """What is missing is told, and not how the stream ended: its chunks did not all come."""
+    limits = Limits(pending_chunks=1)
+    async with (
+        redis_store.make_context(limits=limits) as context,
+        Redis.from_url(redis_store.url, protocol=2) as client,
+    ):
+        tap = Tap("a", "b", "c", ValueError())
+        await collect_until_error(await context.resumable_stream("s", tap))
+        log = f"{redis_store.prefix}:{{s}}:log"
+        await client.execute_command("LREM", log, 1, await client.lindex(log, 1))
+        for start in (0, 1):
+            _, error = await collect_until_error(await context.resume_existing_stream("s", start_index=start))
+            assert type(error) is StreamGoneError
+        _, error = await collect_until_error(await context.resume_existing_stream("s", start_index=2))
+        assert type(error) is PublisherFailedError
+
+
+_NONSENSE = {
+    "empty": "",
+    "text": "nonsense",
+    "no time": "0-1 nonsense",
+    "payload": "0-1 0\nnonsense",
+    "count": "0-2 0\nt\x01\x01a",
+    "fewer than none": "0--1 0\nt\x01\x01a",
+    "time": f"0-1 {'9' * 400}\nt\x01\x01a",
+}
+
+
+@pytest.mark.parametrize("nonsense", _NONSENSE.values(), ids=_NONSENSE)
+async def test_log_that_is_none_of_ours(redis_store: InRedis, nonsense: str) -> None:
     """An entry that something else wrote is a clear error of our tree, and so is a message on our channel."""
     from resumable_stream import BackendError
 
@@ -351,9 +383,10 @@ async def test_log_that_is_none_of_ours(redis_store: InRedis) -> None:
         await collect(await context.resumable_stream("s", factory_of(["a"])))
         log = f"{redis_store.prefix}:{{s}}:log"
         await client.delete(log)
-        await client.xadd(log, {"c": "nonsense"}, id="0-1")
+        await client.rpush(log, nonsense)
         await client.expire(log, 60)
-        assert type((await collect_until_error(await context.resume_existing_stream("s")))[1]) is BackendError
+        with anyio.fail_after(5):
+            assert type((await collect_until_error(await context.resume_existing_stream("s")))[1]) is BackendError
 
 
 async def test_strange_messages_on_the_channel(redis_store: InRedis) -> None:

@@ -52,7 +52,7 @@ def unpack(payload: bytes, count: int) -> list[RawChunk]:
     Raises:
         ValueError: It is not one that `pack` made of ``count`` chunks.
     """
-    if count == 1 and len(payload) > _HEADER_BYTES and payload.startswith(_NARROW_TEXT):
+    if count == 1 and payload[:_HEADER_BYTES] == _NARROW_TEXT and len(payload) > _HEADER_BYTES:
         alone = payload[_HEADER_BYTES + 1 :].decode("utf-8", "surrogatepass")
         if len(alone) == payload[_HEADER_BYTES]:
             return [alone]

@@ -153,7 +153,11 @@ class Feed:
 
     def _take_entry(self, entry: Entry) -> bool:
         first, count, payload, _ = entry
-        return self.offer(first, _unpacked(payload, count), len(payload))
+        try:
+            chunks = unpack(payload, count)
+        except ValueError as error:
+            raise _unreadable(error) from error
+        return self.offer(first, chunks, len(payload))
 
     def wake(self) -> None:
         """Have all readers look again."""
@@ -173,17 +177,17 @@ def chunks_of(stream_id: str, entries: Sequence[Entry], start: int) -> list[RawC
     """
     chunks: list[RawChunk] = []
     first = entries[0].first
-    for entry in entries:
-        if entry.first != first + len(chunks):
-            raise StreamGoneError(stream_id)
-        chunks += _unpacked(entry.payload, entry.count)
+    try:
+        for entry_first, count, payload, _ in entries:
+            if entry_first != first + len(chunks):
+                raise StreamGoneError(stream_id)
+            chunks += unpack(payload, count)
+    except ValueError as error:
+        raise _unreadable(error) from error
     if not first <= start < first + len(chunks):
         raise StreamGoneError(stream_id)
     return chunks[start - first :]
 
 
-def _unpacked(payload: bytes, count: int) -> list[RawChunk]:
-    try:
-        return unpack(payload, count)
-    except ValueError as error:
-        raise BackendError(f"cannot read what is logged: {error}") from error
+def _unreadable(error: ValueError) -> BackendError:
+    return BackendError(f"cannot read what is logged: {error}")

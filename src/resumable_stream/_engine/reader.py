@@ -238,9 +238,11 @@ class Reader:
             PublisherFailedError: They never will be.
             StreamGoneError: They were, and the store lost them.
         """
+        if info.length > self._fetched:
+            raise StreamGoneError(self.feed.stream_id)
         if info.end is not None:
             self._raise_if_bad(info.end)
-        if info.length > self._fetched or not was_published_here:
+        if not was_published_here:
             raise StreamGoneError(self.feed.stream_id)
         await anyio.sleep(_LOG_INTERVAL)
 

@@ -97,11 +97,11 @@ class RedisBackend(StreamBackend):
     @override
     async def read(self, stream_id: str, start: int, max_bytes: int) -> Page | None:
         with translated_errors("read a stream"):
-            reply, entries, times = await self._run("read", stream_id, start, max_bytes, _MAX_PAGE_ENTRIES)
+            reply, entries = await self._run("read", stream_id, start, max_bytes, _MAX_PAGE_ENTRIES)
             description = decode_description(stream_id, reply)
             if description is None:
                 return None
-            return Page(description.info, decode_page(entries, times, description.info.created_at))
+            return Page(description.info, decode_page(entries, description.info.created_at))
 
     @override
     async def subscribe(self, stream_id: str, on_push: OnPush) -> None:

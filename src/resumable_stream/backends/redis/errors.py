@@ -74,12 +74,12 @@ class Redirection(NamedTuple):
 def translated_errors(doing: str) -> Iterator[None]:
     """Raise what goes wrong inside as `BackendError`, with the driver's error as the cause.
 
-    A `ValueError` is a reply that cannot be: something else wrote to our keys. The text names the kind of error only: a
-    driver's own words may quote what was sent.
+    A `ValueError` or `OverflowError` is a reply that cannot be: something else wrote to our keys. The text names the
+    kind of error only: a driver's own words may quote what was sent.
     """
     try:
         yield
-    except (RedisError, OSError, EOFError, ValueError) as error:
+    except (RedisError, OSError, EOFError, ValueError, OverflowError) as error:
         kind = BackendUnavailableError if is_passing(error) else BackendError
         raise kind(f"Redis failed to {doing}: {type(error).__name__}") from error
 

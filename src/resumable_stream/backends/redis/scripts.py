@@ -18,6 +18,9 @@ _STATUSES = (
     AppendStatus.UNUSABLE,
 )
 
+_new = tuple.__new__
+"""Makes a named tuple of which each chunk has one: its class would make it in Python, which takes twice as long."""
+
 
 class Script(NamedTuple):
     """A script's text, and the name under which the server caches it."""
@@ -103,16 +106,23 @@ def decode_appended(reply: Sequence[Any]) -> Appended:
     return Appended(_STATUSES[number], length, _decode_end(stop).reason if stop else "")
 
 
-def decode_page(entries: Sequence[bytes], times: bytes, created_at: float) -> list[Entry]:
-    """Return the entries of ``read.lua``."""
+def decode_page(entries: Sequence[bytes], created_at: float) -> list[Entry]:
+    """Return the entries of ``read.lua``.
+
+    Raises:
+        ValueError, OverflowError: One was written by something else.
+    """
     created = milliseconds(created_at)
-    logged_at = [(created + after) / 1000 if after >= 0 else 0.0 for after in map(int, times.split())]
-    return list(map(_decode_entry, entries[::2], entries[1::2], logged_at))
-
-
-def _decode_entry(entry_id: bytes, payload: bytes, at: float) -> Entry:
-    first, _, count = entry_id.partition(b"-")
-    return Entry(int(first), int(count), payload, at)
+    page: list[Entry] = []
+    for entry in entries:
+        header, _, payload = entry.partition(b"\n")
+        entry_id, _, after = header.partition(b" ")
+        first, _, count = entry_id.partition(b"-")
+        chunks = int(count)
+        if chunks < 1:
+            raise ValueError("an entry without chunks")
+        page.append(_new(Entry, (int(first), chunks, payload, (created + int(after)) / 1000)))
+    return page
 
 
 def decode_push(message: bytes) -> Push | None:
@@ -125,7 +135,6 @@ def decode_push(message: bytes) -> Push | None:
     entry = None
     if entry_id:
         first = int(entry_id.partition(b"-")[0])
-        # Each chunk has these: the classes themselves would make them in Python, which takes twice as long.
-        entry = tuple.__new__(Entry, (first, stop - first, payload, 0.0))
+        entry = _new(Entry, (first, stop - first, payload, 0.0))
     end = _decode_end(ending) if ending else None
-    return tuple.__new__(Push, (generation.decode(), int(epoch), stop, entry, end))
+    return _new(Push, (generation.decode(), int(epoch), stop, entry, end))

@@ -42,7 +42,10 @@ class LogTests:
             info = await create(backend)
             for index, payload in enumerate(payloads):
                 append = Append("s", info.generation, info.epoch, index, 1, payload)
-                assert (await backend.append([append]))[0].status is AppendStatus.ACCEPTED
+                for _ in range(2):  # the second time it is known by its bytes
+                    assert (await backend.append([append]))[0].status is AppendStatus.ACCEPTED
+                other = append._replace(payload=payload + b"\n")
+                assert (await backend.append([other]))[0].status is AppendStatus.MISPLACED
             page = await backend.read("s", 0, ENOUGH)
         assert page is not None
         assert [entry.payload for entry in page.entries] == payloads
@@ -212,6 +215,19 @@ class LogTests:
             firsts = [firsts_of(await backend.read("s", start, ENOUGH)) for start in range(7)]
             assert firsts_of(await backend.read("s", 10**15, ENOUGH)) == []
         assert firsts == [[0, 3, 4], [0, 3, 4], [0, 3, 4], [3, 4], [4], [4], []]
+
+    async def test_read_finds_each_chunk_in_uneven_entries(self, harness: BackendHarness) -> None:
+        """However many chunks the entries before and after it have."""
+        counts = [*[1] * 30, 500, *[1] * 30, 90, 2, *[17] * 10, 1]
+        async with harness.open() as backend:
+            info = await create(backend)
+            expected: list[int] = []
+            for count in counts:
+                first = len(expected)
+                await append(backend, info, first, ["x"] * count)
+                expected += [first] * count
+            found = [firsts_of(await backend.read("s", start, 1)) for start in range(0, len(expected), 3)]
+        assert found == [[first] for first in expected[::3]]
 
     async def test_entries_say_when_they_were_logged(self, harness: BackendHarness) -> None:
         """Each entry has its time, by the store's clock, and a repeated append does not change it."""

@@ -27,6 +27,16 @@ local function remember_takeover(epoch)
   redis.call('HSET', meta, 'takeovers', table.concat(kept, ' ', math.max(1, #kept - KEPT_TAKEOVERS + 1)))
 end
 
+-- Drop what the record does not know of. That is there if the record is older than the log, as when keys were copied one by one, and
+-- would be taken for what is appended from now on.
+local function trim(length)
+  local last = redis.call('LINDEX', log, -1)
+  while last and tonumber(string.match(last, '^%d+') or 0) >= length do
+    redis.call('RPOP', log)
+    last = redis.call('LINDEX', log, -1)
+  end
+end
+
 if not d or d.is_id_free then
   if ARGV[5] ~= '1' then return {0, {}} end
   redis.call('UNLINK', meta, log)
@@ -34,6 +44,7 @@ if not d or d.is_id_free then
   d = describe(meta, now)
 elseif ARGV[6] == '1' and (ARGV[7] == '0' or ARGV[7] == d.epoch) and d.state == 'lost' and d.is_readable then
   local epoch = integer(d.epoch + 1)
+  trim(d.length)
   own(d.generation, epoch, integer(d.length), d.created_at)
   remember_takeover(epoch)
   redis.pcall(ARGV[8], ARGV[9], '')

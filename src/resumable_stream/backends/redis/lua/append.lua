@@ -39,10 +39,9 @@ end
 -- Log, renew the lease or record the end, and push. False, and nothing is done, if the log has gone.
 local function accept(meta, log, channel, leased_until, lease, created_at, next_head, id, payload, ending)
   local is_first = string.sub(id, 1, 2) == '0-' -- which makes the log
-  if is_first then
-    redis.call('XADD', log, id, 'c', payload, 't', age(created_at, now))
-  elseif id ~= '' and not redis.call('XADD', log, 'NOMKSTREAM', id, 'c', payload, 't', age(created_at, now)) then
-    return false
+  if id ~= '' then
+    local entry = id .. ' ' .. age(created_at, now) .. '\n' .. payload
+    if redis.call(is_first and 'RPUSH' or 'RPUSHX', log, entry) == 0 then return false end
   end
   if ending == '' then
     redis.call('HSET', meta, 'head', next_head, 'leased_until', lease.leased_until)
@@ -64,8 +63,10 @@ end
 local function is_repeated(log, d, length, id, payload, ending)
   if d.length ~= tonumber(length) or d.stored_end ~= ending then return false end
   if id == '' then return ending ~= '' end
-  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  return last and last[1] == id and last[2][2] == payload
+  local last = redis.call('LINDEX', log, -1)
+  if not last then return false end
+  local last_id, last_payload = string.match(last, '^(%S+) %d+\n(.*)$')
+  return last_id == id and last_payload == payload
 end
 
 local function append(meta, log, channel, head, next_head, id, payload, ending)

@@ -11,10 +11,9 @@
 --   created_at                     in ms since 1970
 --   state, end, ended_at           the final state, its details as JSON, and when; absent while running
 --   stop                           set when someone asked the publisher to stop: the end to record then, as JSON
--- The log is a stream of entries {first}-{count}, with two fields. All have the same ones, so that Redis keeps their names
--- once for many entries:
---   c                              the payload of chunks first .. first+count-1
---   t                              when it was logged, in ms since created_at: a small number takes little room
+-- The log is a list of entries, which is read several times faster in a script than a stream of them:
+--   {first}-{count} {ms}\n{payload}
+-- the payload of chunks first .. first+count-1, and when it was logged, in ms since created_at: a small number takes little room.
 
 local RENEWAL = 1000 -- ms within which an append renews the expiries, which saves most appends three commands; they allow for it
 local function renewal_of(time) -- in which of these it is, by a time's text without its last three digits
