@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.e2e.proxy import proxying
 from tests.e2e.serving import Worker, build_pages, serving
@@ -18,6 +18,8 @@ from tests.servers import binaries, running
 # Beside the usual for a machine without a screen: nothing that calls out by itself.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 FLAGS += ["--no-first-run", "--disable-component-update", "--disable-sync"]
+
+expect.set_options(timeout=20_000)  # a whole answer takes four seconds, and more on a busy machine
 
 ServeThree = Callable[[], AbstractContextManager[list[Worker]]]
 
