@@ -177,10 +177,8 @@ class _Watch:
             return
         try:
             asyncio.get_running_loop().add_reader(watched, self._look)
-        # Nothing is left undone here: it is what asyncio's loop for Windows raises, which cannot watch sockets. There,
-        # a send notices that the client has gone, and who develops on Windows has a server that works.
-        except NotImplementedError:
-            watched.close()
+        except NotImplementedError:  # what asyncio raises on Windows, whose loop cannot watch sockets
+            watched.close()  # who develops there has a server that works: a send notices that the client has gone
         else:
             self._connection = watched
 
